@@ -1,0 +1,144 @@
+using ParVts.Engine.Formats;
+
+namespace ParVts.Engine.Compute;
+
+/// <summary>The largest matrices that a run multiplies; scratch memory is planned from them.</summary>
+/// <param name="Rows">Rows of the left matrix, at most.</param>
+/// <param name="Inner">The inner dimension, at most.</param>
+/// <param name="HeadDim">The largest head size.</param>
+public readonly record struct ScratchNeeds(int Rows, int Inner, int HeadDim);
+
+/// <summary>
+/// The seam between models and hardware (contract C1). Models are written once against it; an embedding runtime may
+/// call one operation alone, on its own memory.
+/// <para>
+/// An instance is one queue of work with scratch memory of its own: one caller at a time. <see cref="Share"/> gives
+/// another queue on the same hardware. Operations read and write <see cref="Tensor"/> views; a wrong shape or type is an
+/// <see cref="ArgumentException"/>. Once scratch memory is reserved, operations allocate nothing.
+/// </para>
+/// </summary>
+public abstract class ComputeDevice : IDisposable
+{
+    /// <summary>"cpu", "cuda:0", …</summary>
+    public abstract string Name { get; }
+
+    /// <summary>The processor and the instruction set in use, for people.</summary>
+    public abstract string Description { get; }
+
+    /// <summary>Another queue on the same hardware. Both must be disposed; the hardware is let go with the last.</summary>
+    public abstract ComputeDevice Share();
+
+    /// <summary>Allocates device memory, aligned to 64 bytes; its content is undefined.</summary>
+    /// <exception cref="InsufficientMemoryException">The memory is not there.</exception>
+    public abstract DeviceBuffer Allocate(long bytes);
+
+    /// <summary>Makes a stored tensor usable as an operand: a view of the mapped file on the CPU.</summary>
+    /// <param name="tensor">A tensor of type F32, BF16 or F16.</param>
+    /// <param name="rows">Rows of the view.</param>
+    /// <param name="columns">Columns of the view; rows × columns is the tensor's element count.</param>
+    public abstract Tensor Import(StoredTensor tensor, int rows, int columns);
+
+    /// <summary>Copies host memory to the device. The span's bytes must be the tensor's, and the tensor contiguous.</summary>
+    public abstract void Upload<T>(ReadOnlySpan<T> source, in Tensor destination)
+        where T : unmanaged;
+
+    /// <summary>Copies device memory to the host and waits for it. The span's bytes must be the tensor's, and the tensor contiguous.</summary>
+    public abstract void Download<T>(in Tensor source, Span<T> destination)
+        where T : unmanaged;
+
+    /// <summary>Scratch bytes that operations of these sizes take.</summary>
+    public abstract long ScratchBytes(in ScratchNeeds needs);
+
+    /// <summary>Makes the queue's scratch memory at least this large (<see cref="ScratchBytes"/>).</summary>
+    public abstract void ReserveScratch(long bytes);
+
+    /// <summary>output[i] (+)= table[ids[i]], widened to float32.</summary>
+    /// <param name="table">[vocabulary, D] F32, BF16 or F16.</param>
+    /// <param name="ids">[1, R] I32, each below the vocabulary.</param>
+    /// <param name="output">[R, D] F32.</param>
+    /// <param name="accumulate">Add to what is there.</param>
+    public abstract void Embed(in Tensor table, in Tensor ids, in Tensor output, bool accumulate = false);
+
+    /// <summary>output = x / √(mean(x²) + ε) · weight, row by row (RMSNorm, arXiv 1910.07467).</summary>
+    /// <param name="x">[R, D] F32.</param>
+    /// <param name="weight">[1, D] F32.</param>
+    /// <param name="epsilon">ε.</param>
+    /// <param name="output">[R, D] F32; may be <paramref name="x"/>.</param>
+    public abstract void RmsNorm(in Tensor x, in Tensor weight, float epsilon, in Tensor output);
+
+    /// <summary>output = (x − mean) / √(variance + ε) · weight + bias, row by row (layer normalisation, arXiv 1607.06450).</summary>
+    /// <param name="x">[R, D] F32.</param>
+    /// <param name="weight">[1, D] F32.</param>
+    /// <param name="bias">[1, D] F32.</param>
+    /// <param name="epsilon">ε.</param>
+    /// <param name="output">[R, D] F32; may be <paramref name="x"/>.</param>
+    public abstract void LayerNorm(in Tensor x, in Tensor weight, in Tensor bias, float epsilon, in Tensor output);
+
+    /// <summary>output (+)= x · weightᵀ (+ bias).</summary>
+    /// <param name="x">[R, K] F32.</param>
+    /// <param name="weight">[N, K] F32, BF16 or F16, as checkpoints store it.</param>
+    /// <param name="bias">[1, N] F32, or default.</param>
+    /// <param name="output">[R, N] F32, not overlapping <paramref name="x"/>.</param>
+    /// <param name="accumulate">Add to what is there: a residual connection.</param>
+    public abstract void MatMul(in Tensor x, in Tensor weight, in Tensor bias, in Tensor output, bool accumulate = false);
+
+    /// <summary>
+    /// The cosines and sines of rotary positions (RoPE, arXiv 2104.09864), once for all layers of a pass:
+    /// output[r] = [cos θ_i …, sin θ_i …], θ_i = position[r, 0] · frequency[i], in float32.
+    /// </summary>
+    /// <param name="positions">[R, 3] I32: temporal, height, width.</param>
+    /// <param name="frequencies">[1, head_dim / 2] F32 (<see cref="Rotary"/>).</param>
+    /// <param name="output">[R, head_dim] F32.</param>
+    public abstract void RotaryTable(in Tensor positions, in Tensor frequencies, in Tensor output);
+
+    /// <summary>Rotates q in place and writes rotated k, and v, to rows <paramref name="firstRow"/> … of the layer.</summary>
+    /// <param name="q">[R, heads·head_dim] F32.</param>
+    /// <param name="k">[R, kv_heads·head_dim] F32.</param>
+    /// <param name="v">[R, kv_heads·head_dim] F32.</param>
+    /// <param name="table">[R, head_dim] from <see cref="RotaryTable"/>; default where a model has no rotary positions.</param>
+    /// <param name="layer">The layer's store, extended to hold the rows.</param>
+    /// <param name="firstRow">Where row 0 goes.</param>
+    public abstract void RopeStore(in Tensor q, in Tensor k, in Tensor v, in Tensor table, in KvLayer layer, int firstRow);
+
+    /// <summary>
+    /// softmax(scale · q·kᵀ) · v over the keys that the plan shows each row (contract S), without ever storing the
+    /// probabilities (FlashAttention, arXiv 2205.14135). Rows of no segment, and rows that see nothing, become zero.
+    /// </summary>
+    /// <param name="q">[R, heads·head_dim] F32.</param>
+    /// <param name="layer">Keys and values; heads a multiple of its KV heads.</param>
+    /// <param name="plan">Who sees whom.</param>
+    /// <param name="scale">Usually head_dim^−½.</param>
+    /// <param name="output">[R, heads·head_dim] F32, not overlapping <paramref name="q"/>.</param>
+    /// <param name="logSumExp">[R, heads] F32 for the log of each softmax denominator, or default.</param>
+    public abstract void SegmentAttention(
+        in Tensor q, in KvLayer layer, AttentionPlan plan, float scale, in Tensor output, in Tensor logSumExp = default);
+
+    /// <summary>Attention of one new row over every key that the layer holds.</summary>
+    /// <param name="q">[1, heads·head_dim] F32.</param>
+    /// <param name="layer">Keys and values.</param>
+    /// <param name="scale">Usually head_dim^−½.</param>
+    /// <param name="output">[1, heads·head_dim] F32.</param>
+    public abstract void DecodeAttention(in Tensor q, in KvLayer layer, float scale, in Tensor output);
+
+    /// <summary>x = f(x), element by element.</summary>
+    public abstract void Activate(in Tensor x, Activation function);
+
+    /// <summary>gate = f(gate) · up, element by element (gated MLP, arXiv 2002.05202).</summary>
+    public abstract void GatedActivate(in Tensor gate, in Tensor up, Activation function);
+
+    /// <summary>Cuts a picture into patches, one a row, in raster order: a strided convolution becomes a matrix product.</summary>
+    /// <param name="pixels">[3·H, W] F32, planar.</param>
+    /// <param name="patchSize">Side of a patch; divides H and W.</param>
+    /// <param name="output">[(H/p)·(W/p), 3·p·p] F32, channel by channel.</param>
+    public abstract void Patchify(in Tensor pixels, int patchSize, in Tensor output);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Dispose(disposing: true);
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Frees scratch memory and lets the hardware go.</summary>
+    protected abstract void Dispose(bool disposing);
+}

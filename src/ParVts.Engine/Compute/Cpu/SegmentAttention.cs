@@ -1,0 +1,364 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+
+namespace ParVts.Engine.Compute.Cpu;
+
+/// <summary>
+/// Segment attention on the CPU: flash attention over 48 query rows at a time. Scores are held transposed,
+/// [64 keys][48 queries], so that the softmax runs down the keys of eight queries at once, keys are read as they lie in
+/// their page, and the probabilities are already the left operand of the product with the values.
+/// What a row becomes does not depend on the rows that share its tile: a page that it does not see leaves its running
+/// maximum, sum and output as they are, bit for bit.
+/// </summary>
+internal static unsafe class SegmentAttention
+{
+    /// <summary>Query rows of a tile: two panels of 24, the width of the score kernel.</summary>
+    public const int TileRows = 48;
+    private const int Panel = 24;
+    private const int PageRows = KvStore.PageRows;
+
+    /// <summary>Floats of scratch memory that one worker needs.</summary>
+    public static long ScratchFloats(int headDim)
+    {
+        int padded = KvStore.Pad(headDim);
+        return (long)TileRows * (padded + PageRows + padded + 3);
+    }
+
+    /// <summary>Runs the plan; see <see cref="ComputeDevice.SegmentAttention"/>.</summary>
+    public static void Run(
+        WorkerPool pool, in Tensor q, in KvLayer layer, AttentionPlan plan, float scale, in Tensor output,
+        in Tensor logSumExp, float* scratch)
+    {
+        ClearUncovered(plan, output, logSumExp);
+        int tiles = 0;
+        foreach (ref readonly QuerySegment segment in plan.Segments)
+            tiles += Tiles(segment);
+        int heads = q.Columns / layer.HeadDim;
+        fixed (QuerySegment* segments = plan.Segments)
+        fixed (KeyRange* ranges = plan.Ranges)
+        {
+            var work = new Work
+            {
+                Q = q,
+                Layer = layer,
+                Output = output,
+                LogSumExp = logSumExp,
+                Segments = segments,
+                SegmentCount = plan.Segments.Length,
+                Ranges = ranges,
+                Tiles = tiles,
+                Heads = heads,
+                Scale = scale,
+                Scratch = scratch,
+                ScratchFloats = ScratchFloats(layer.HeadDim),
+            };
+            pool.Run(tiles * heads, &RunTask, &work);
+        }
+    }
+
+    private static int Tiles(in QuerySegment segment) => (segment.End - segment.Start + TileRows - 1) / TileRows;
+
+    private static void ClearUncovered(AttentionPlan plan, in Tensor output, in Tensor logSumExp)
+    {
+        int next = 0;
+        foreach (ref readonly QuerySegment segment in plan.Segments)
+        {
+            // Segments usually lie in order; where they do not, everything is cleared beforehand.
+            if (segment.Start < next)
+            {
+                Clear(output, 0, output.Rows);
+                Clear(logSumExp, 0, logSumExp.Rows);
+                return;
+            }
+
+            Clear(output, next, segment.Start);
+            Clear(logSumExp, next, segment.Start);
+            next = segment.End;
+        }
+
+        Clear(output, next, output.Rows);
+        Clear(logSumExp, next, logSumExp.Rows);
+    }
+
+    private static void Clear(in Tensor tensor, int from, int to)
+    {
+        if (tensor.IsEmpty)
+            return;
+        for (int row = from; row < to; row++)
+            new Span<float>(tensor.Floats + (long)row * tensor.Stride, tensor.Columns).Clear();
+    }
+
+    private static void RunTask(void* state, int task, int worker)
+    {
+        Work* work = (Work*)state;
+
+        // The last tiles of a causal segment see the most keys: they go first.
+        int tile = work->Tiles - 1 - task / work->Heads;
+        int head = task % work->Heads;
+        int index = 0;
+        while (tile >= Tiles(work->Segments[index]))
+            tile -= Tiles(work->Segments[index++]);
+        QuerySegment segment = work->Segments[index];
+        var tileState = new TileState(work, segment, head, tile * TileRows, worker);
+        tileState.Begin();
+        for (int i = 0; i < segment.RangeCount; i++)
+            tileState.Attend(work->Ranges[segment.FirstRange + i]);
+        tileState.Finish();
+    }
+
+    private struct Work
+    {
+        public Tensor Q;
+        public KvLayer Layer;
+        public Tensor Output;
+        public Tensor LogSumExp;
+        public QuerySegment* Segments;
+        public int SegmentCount;
+        public KeyRange* Ranges;
+        public int Tiles;
+        public int Heads;
+        public float Scale;
+        public float* Scratch;
+        public long ScratchFloats;
+    }
+
+    /// <summary>One head of one tile: the running maximum, denominator and output of the online softmax.</summary>
+    private readonly ref struct TileState
+    {
+        private readonly Work* _work;
+        private readonly int _head;
+        private readonly int _kvHead;
+        private readonly int _firstRow;
+        private readonly int _firstQuery;
+        private readonly int _rows;
+        private readonly int _headDim;
+        private readonly int _padded;
+        private readonly float* _queries;
+        private readonly float* _scores;
+        private readonly float* _output;
+        private readonly float* _maximum;
+        private readonly float* _sum;
+        private readonly float* _correction;
+
+        public TileState(Work* work, in QuerySegment segment, int head, int firstQuery, int worker)
+        {
+            _work = work;
+            _head = head;
+            _kvHead = head / (work->Heads / work->Layer.Heads);
+            _firstQuery = firstQuery;
+            _firstRow = segment.Start + firstQuery;
+            _rows = Math.Min(TileRows, segment.End - _firstRow);
+            _headDim = work->Layer.HeadDim;
+            _padded = work->Layer.PaddedHeadDim;
+            float* scratch = work->Scratch + worker * work->ScratchFloats;
+            _queries = scratch;
+            _scores = _queries + TileRows * _padded;
+            _output = _scores + TileRows * PageRows;
+            _maximum = _output + TileRows * _padded;
+            _sum = _maximum + TileRows;
+            _correction = _sum + TileRows;
+        }
+
+        /// <summary>Packs the scaled queries as [head_dim][24] panels and clears the running state.</summary>
+        public void Begin()
+        {
+            for (int row = 0; row < TileRows; row++)
+            {
+                float* panel = _queries + row / Panel * Panel * _headDim + row % Panel;
+                if (row < _rows)
+                {
+                    float* source = _work->Q.Floats + (long)(_firstRow + row) * _work->Q.Stride + _head * _headDim;
+                    for (int d = 0; d < _headDim; d++)
+                        panel[d * Panel] = source[d] * _work->Scale;
+                }
+                else
+                {
+                    for (int d = 0; d < _headDim; d++)
+                        panel[d * Panel] = 0f;
+                }
+            }
+
+            new Span<float>(_output, TileRows * _padded).Clear();
+            new Span<float>(_maximum, TileRows).Fill(float.NegativeInfinity);
+            new Span<float>(_sum, TileRows).Clear();
+        }
+
+        /// <summary>Adds the keys of one range.</summary>
+        public void Attend(in KeyRange range)
+        {
+            int end = range.End;
+            if (range.Rule == KeyRule.Diagonal)
+                end = Math.Min(end, range.Start + _firstQuery + _rows);
+            for (int key = range.Start; key < end;)
+            {
+                int page = key / PageRows;
+                int from = key % PageRows;
+                int to = Math.Min(PageRows, end - page * PageRows);
+                if (range.Rule != KeyRule.Window || AnyVisible(range, page * PageRows + from, page * PageRows + to))
+                    AttendPage(range, page, from, to);
+                key = (page + 1) * PageRows;
+            }
+        }
+
+        /// <summary>Divides by the denominator and writes the rows out.</summary>
+        public void Finish()
+        {
+            for (int row = 0; row < _rows; row++)
+            {
+                float* result = _output + row * _padded;
+                float sum = _sum[row];
+                float inverse = sum == 0f ? 0f : 1f / sum;
+                float* destination =
+                    _work->Output.Floats + (long)(_firstRow + row) * _work->Output.Stride + _head * _headDim;
+                for (int d = 0; d < _headDim; d++)
+                    destination[d] = result[d] * inverse;
+                if (!_work->LogSumExp.IsEmpty)
+                {
+                    _work->LogSumExp.Floats[(long)(_firstRow + row) * _work->LogSumExp.Stride + _head] =
+                        sum == 0f ? float.NegativeInfinity : _maximum[row] + MathF.Log(sum);
+                }
+            }
+        }
+
+        private bool AnyVisible(in KeyRange range, int from, int to)
+        {
+            for (int row = 0; row < _rows; row++)
+            {
+                for (int key = from; key < to; key++)
+                {
+                    if (range.Sees(_firstQuery + row, key))
+                        return true;
+                }
+            }
+
+            return false;
+        }
+
+        private void AttendPage(in KeyRange range, int page, int from, int to)
+        {
+            float* keys = _work->Layer.Keys(page, _kvHead);
+            int panels = (_rows + Panel - 1) / Panel;
+            for (int group = from & ~3; group < to; group += 4)
+            {
+                for (int panel = 0; panel < panels; panel++)
+                {
+                    MicroKernels.Scores4x24(
+                        keys + group * _padded,
+                        _padded,
+                        _queries + panel * Panel * _headDim,
+                        _headDim,
+                        _scores + group * TileRows + panel * Panel,
+                        TileRows);
+                }
+            }
+
+            Mask(range, page, from, to);
+            bool rescale = Softmax(from, to, range.Value == ValueRule.Sink);
+            if (rescale)
+                Rescale();
+            if (range.Value == ValueRule.Sink)
+                AddSink(range.SinkRow);
+            if (range.Value != ValueRule.Own)
+                return;
+            float* values = _work->Layer.Values(page, _kvHead);
+            for (int row = 0; row < _rows; row += 6)
+            {
+                for (int column = 0; column < _padded; column += 16)
+                {
+                    MicroKernels.Accumulate6x16(
+                        _scores + from * TileRows + row,
+                        TileRows,
+                        values + from * _padded + column,
+                        _padded,
+                        to - from,
+                        _output + row * _padded + column,
+                        _padded);
+                }
+            }
+        }
+
+        private void Mask(in KeyRange range, int page, int from, int to)
+        {
+            if (range.Rule == KeyRule.Full)
+                return;
+            for (int key = from; key < to; key++)
+            {
+                float* scores = _scores + key * TileRows;
+                if (range.Rule == KeyRule.Diagonal)
+                {
+                    // Queries before the key's own place do not see it.
+                    int hidden = Math.Min(TileRows, page * PageRows + key - range.Start - _firstQuery);
+                    for (int row = 0; row < hidden; row++)
+                        scores[row] = float.NegativeInfinity;
+                    continue;
+                }
+
+                for (int row = 0; row < _rows; row++)
+                {
+                    if (!range.Sees(_firstQuery + row, page * PageRows + key))
+                        scores[row] = float.NegativeInfinity;
+                }
+            }
+        }
+
+        /// <summary>Turns scores into e^(score − maximum), updates maximum and sum; true where a correction differs from 1.</summary>
+        private bool Softmax(int from, int to, bool keepMass)
+        {
+            Vector256<float> changed = default;
+            for (int column = 0; column < _rows; column += 8)
+            {
+                float* scores = _scores + column;
+                Vector256<float> before = Vector256.Load(_maximum + column);
+                Vector256<float> maximum = before;
+                for (int key = from; key < to; key++)
+                    maximum = Vector256.Max(maximum, Vector256.Load(scores + key * TileRows));
+
+                // A query that has seen nothing yet has the maximum −∞; −∞ − (−∞) must not arise.
+                Vector256<float> origin = Vector256.ConditionalSelect(
+                    Vector256.Equals(maximum, Vector256.Create(float.NegativeInfinity)), Vector256<float>.Zero, maximum);
+                Vector256<float> correction = SimdMath.Exp(before - origin);
+                Vector256<float> sum = Vector256<float>.Zero;
+                for (int key = from; key < to; key++)
+                {
+                    Vector256<float> probability = SimdMath.Exp(Vector256.Load(scores + key * TileRows) - origin);
+                    probability.Store(scores + key * TileRows);
+                    sum += probability;
+                }
+
+                Vector256<float> total = Vector256.Load(_sum + column) * correction + sum;
+                total.Store(_sum + column);
+                maximum.Store(_maximum + column);
+                correction.Store(_correction + column);
+                if (keepMass)
+                    sum.Store(_scores + column);
+                changed |= ~Vector256.Equals(correction, Vector256<float>.One);
+            }
+
+            return changed != Vector256<float>.Zero;
+        }
+
+        private void Rescale()
+        {
+            for (int row = 0; row < _rows; row++)
+            {
+                Vector256<float> correction = Vector256.Create(_correction[row]);
+                float* output = _output + row * _padded;
+                for (int d = 0; d < _padded; d += 8)
+                    (Vector256.Load(output + d) * correction).Store(output + d);
+            }
+        }
+
+        // The mass of this page's keys (left in the first row of scores) goes to the sink's value.
+        private void AddSink(int sinkRow)
+        {
+            float* value = _work->Layer.Values(sinkRow / PageRows, _kvHead) + sinkRow % PageRows * _padded;
+            for (int row = 0; row < _rows; row++)
+            {
+                Vector256<float> mass = Vector256.Create(_scores[row]);
+                float* output = _output + row * _padded;
+                for (int d = 0; d < _padded; d += 8)
+                    Vector256.FusedMultiplyAdd(mass, Vector256.Load(value + d), Vector256.Load(output + d)).Store(output + d);
+            }
+        }
+    }
+}

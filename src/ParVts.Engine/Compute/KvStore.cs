@@ -1,0 +1,163 @@
+using ParVts.Engine.Formats;
+
+namespace ParVts.Engine.Compute;
+
+/// <summary>
+/// One layer's keys and values as an operation sees them: pages of 64 rows, <c>[K|V, kv_head, 64, head_dim padded]</c>.
+/// </summary>
+/// <param name="Pages">The block table in device memory: the address of each page.</param>
+/// <param name="Length">Rows stored.</param>
+/// <param name="Heads">KV heads.</param>
+/// <param name="HeadDim">Elements of a head.</param>
+public readonly record struct KvLayer(nint Pages, int Length, int Heads, int HeadDim)
+{
+    /// <summary>Head size as it is stored: the next multiple of 16; what is beyond <see cref="HeadDim"/> is zero.</summary>
+    public int PaddedHeadDim => KvStore.Pad(HeadDim);
+
+    internal unsafe float* Keys(int page, int head) =>
+        ((float**)Pages)[page] + (long)head * KvStore.PageRows * PaddedHeadDim;
+
+    internal unsafe float* Values(int page, int head) =>
+        ((float**)Pages)[page] + (long)(Heads + head) * KvStore.PageRows * PaddedHeadDim;
+}
+
+/// <summary>
+/// The paged, ragged KV store (contract D5): each layer has its own length and its own pages; freed pages return at
+/// once and serve other layers. Float32. One caller at a time. Growing the store allocates; writing rows does not.
+/// </summary>
+public sealed class KvStore : IDisposable
+{
+    /// <summary>Rows of a page.</summary>
+    public const int PageRows = 64;
+
+    private readonly ComputeDevice _device;
+    private readonly int _heads;
+    private readonly int _headDim;
+    private readonly int[] _lengths;
+    private readonly int[] _pageCounts;
+    private readonly List<DeviceBuffer> _slabs = [];
+    private readonly Stack<nint> _free = new();
+    private nint[] _tables = [];
+    private DeviceBuffer? _deviceTables;
+    private int _tableWidth;
+
+    /// <summary>An empty store: reserve rows before writing any.</summary>
+    public KvStore(ComputeDevice device, int layers, int heads, int headDim)
+    {
+        _device = device;
+        _heads = heads;
+        _headDim = headDim;
+        _lengths = new int[layers];
+        _pageCounts = new int[layers];
+    }
+
+    /// <summary>Layers.</summary>
+    public int Layers => _lengths.Length;
+
+    /// <summary>Bytes of one page: keys and values of 64 rows.</summary>
+    public long PageBytes => 2L * _heads * PageRows * Pad(_headDim) * sizeof(float);
+
+    /// <summary>Bytes of device memory held, in use or free.</summary>
+    public long ReservedBytes => _slabs.Sum(slab => slab.Bytes) + (_deviceTables?.Bytes ?? 0);
+
+    /// <summary>Bytes of pages that hold rows now.</summary>
+    public long UsedBytes => _pageCounts.Sum(count => (long)count) * PageBytes;
+
+    /// <summary>The next multiple of 16, to which heads are padded.</summary>
+    public static int Pad(int headDim) => (headDim + 15) & ~15;
+
+    /// <summary>Bytes that <see cref="Reserve"/> needs for this many rows in each layer.</summary>
+    public static long BytesFor(int layers, int heads, int headDim, int rows)
+    {
+        long pages = (rows + PageRows - 1) / PageRows;
+        return layers * pages * (2L * heads * PageRows * Pad(headDim) * sizeof(float) + sizeof(long));
+    }
+
+    /// <summary>Rows that a layer holds.</summary>
+    public int Length(int layer) => _lengths[layer];
+
+    /// <summary>The layer as operations take it.</summary>
+    public KvLayer Layer(int layer)
+    {
+        Tensor tables = _deviceTables!.View(TensorType.I64, Layers, _tableWidth);
+        return new KvLayer(tables.Slice(layer, 1).Address, _lengths[layer], _heads, _headDim);
+    }
+
+    /// <summary>Makes room for <paramref name="rows"/> rows in every layer, those that are there already included.</summary>
+    public void Reserve(int rows)
+    {
+        int width = (rows + PageRows - 1) / PageRows;
+        if (width > _tableWidth)
+            GrowTables(width);
+        long missing = (long)width * Layers - (_free.Count + _pageCounts.Sum());
+        if (missing <= 0)
+            return;
+        DeviceBuffer slab = _device.Allocate(missing * PageBytes);
+        _slabs.Add(slab);
+        _free.EnsureCapacity(_free.Count + (int)missing + _pageCounts.Sum());
+        for (long page = missing - 1; page >= 0; page--)
+            _free.Push(slab.DangerousGetHandle() + (nint)(page * PageBytes));
+    }
+
+    /// <summary>Lengthens a layer to <paramref name="rows"/> rows; the new ones are to be written by the caller.</summary>
+    public void Extend(int layer, int rows)
+    {
+        int pages = (rows + PageRows - 1) / PageRows;
+        if (pages > _tableWidth)
+            throw new InvalidOperationException($"layer {layer}: {rows} rows were not reserved");
+        if (pages > _pageCounts[layer])
+        {
+            while (_pageCounts[layer] < pages)
+                _tables[layer * _tableWidth + _pageCounts[layer]++] = _free.Pop();
+            UploadTable(layer);
+        }
+
+        _lengths[layer] = Math.Max(_lengths[layer], rows);
+    }
+
+    /// <summary>Shortens a layer to <paramref name="rows"/> rows; its empty pages are free at once.</summary>
+    public void Truncate(int layer, int rows)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(rows);
+        if (rows >= _lengths[layer])
+            return;
+        int pages = (rows + PageRows - 1) / PageRows;
+        while (_pageCounts[layer] > pages)
+            _free.Push(_tables[layer * _tableWidth + --_pageCounts[layer]]);
+        _lengths[layer] = rows;
+    }
+
+    /// <summary>Empties every layer; the memory is kept.</summary>
+    public void Clear()
+    {
+        for (int layer = 0; layer < Layers; layer++)
+            Truncate(layer, 0);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (DeviceBuffer slab in _slabs)
+            slab.Dispose();
+        _deviceTables?.Dispose();
+    }
+
+    private void GrowTables(int width)
+    {
+        nint[] tables = new nint[Layers * width];
+        for (int layer = 0; layer < Layers; layer++)
+            _tables.AsSpan(layer * _tableWidth, _pageCounts[layer]).CopyTo(tables.AsSpan(layer * width));
+        _deviceTables?.Dispose();
+        _deviceTables = _device.Allocate((long)tables.Length * sizeof(long));
+        _tables = tables;
+        _tableWidth = width;
+        for (int layer = 0; layer < Layers; layer++)
+            UploadTable(layer);
+    }
+
+    private void UploadTable(int layer)
+    {
+        Tensor row = _deviceTables!.View(TensorType.I64, Layers, _tableWidth).Slice(layer, 1);
+        _device.Upload<nint>(_tables.AsSpan(layer * _tableWidth, _tableWidth), row);
+    }
+}

@@ -1,0 +1,190 @@
+using System.Diagnostics;
+using ParVts.Engine.Compute;
+using ParVts.Engine.Compute.Cpu;
+using ParVts.Engine.Formats;
+using ParVts.Engine.Imaging;
+using ParVts.Engine.Models;
+using ParVts.Engine.Scheduling;
+using ParVts.Engine.Text;
+
+namespace ParVts.Engine.Generation;
+
+/// <summary>How to open a model. Immutable; any thread.</summary>
+public sealed record EngineOptions
+{
+    /// <summary>"auto", "cpu", "cuda:N" or "sim"; a device asked for by name is never replaced by another.</summary>
+    public string Device { get; init; } = "auto";
+
+    /// <summary>Threads that compute on the CPU; 0 for one a processor.</summary>
+    public int Threads { get; init; }
+
+    /// <summary>Map weights into memory; false reads them.</summary>
+    public bool Map { get; init; } = true;
+
+    /// <summary>Bytes that the process may take, by plan; null for no cap.</summary>
+    public long? MemoryCap { get; init; }
+
+    /// <summary>Receives warnings, each said once.</summary>
+    public Action<string>? Warning { get; init; }
+}
+
+/// <summary>
+/// A model that is ready to answer: weights, tokenizer, preprocessor, templates. Immutable after opening; any thread.
+/// Sessions hold the weights: an engine may be disposed while they live.
+/// </summary>
+public sealed class Engine : IDisposable
+{
+    private readonly LlavaModel _model;
+    private readonly ComputeDevice _device;
+    private readonly Tokenizer? _tokenizer;
+    private readonly PromptBuilder? _builder;
+    private readonly ImagePreprocessor _preprocessor;
+    private int _disposed;
+    private int _warnedNaN;
+
+    private Engine(string directory, EngineOptions options)
+    {
+        var watch = Stopwatch.StartNew();
+        Options = options;
+        Directory = directory;
+        _device = Devices.Open(options.Device, options.Threads);
+        try
+        {
+            _model = LlavaModel.Load(directory, _device, options.Map);
+        }
+        catch
+        {
+            _device.Dispose();
+            throw;
+        }
+
+        try
+        {
+            GenerationDefaults = GenerationConfig.Read(directory);
+            _preprocessor = Preprocessing.Create(directory, _model.Config);
+            if (Tokenizer.Exists(directory))
+            {
+                _tokenizer = Tokenizer.Load(directory);
+                _builder = PromptBuilder.Create(directory, _tokenizer, _model.Config);
+            }
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+
+        // What the process holds besides: the runtime, the tokenizer. Weights that were read, not mapped, are in it twice.
+        long counted = _model.WidenedBytes + (options.Map ? 0 : _model.MappedBytes);
+        ProcessBytes = Math.Max(0, Environment.WorkingSet - counted);
+        LoadTime = watch.Elapsed;
+    }
+
+    /// <summary>The folder that was opened.</summary>
+    public string Directory { get; }
+
+    /// <summary>The options that it was opened with.</summary>
+    public EngineOptions Options { get; }
+
+    /// <summary>config.json, with defaults filled in.</summary>
+    public ModelConfig Config => _model.Config;
+
+    /// <summary>generation_config.json.</summary>
+    public GenerationConfig GenerationDefaults { get; }
+
+    /// <summary>"cpu", "cuda:0", …</summary>
+    public string DeviceName => _device.Name;
+
+    /// <summary>The processor and instruction set.</summary>
+    public string DeviceDescription => _device.Description;
+
+    /// <summary>How long opening took.</summary>
+    public TimeSpan LoadTime { get; }
+
+    /// <summary>The tokenizer.</summary>
+    /// <exception cref="ModelFormatException">The folder has none.</exception>
+    public Tokenizer Tokenizer => _tokenizer ?? throw MissingTokenizer();
+
+    /// <summary>Bytes of the weights: as mapped, and widened.</summary>
+    public long WeightBytes => _model.MappedBytes + _model.WidenedBytes;
+
+    /// <summary>Bytes that the process held beside the model, once it was open.</summary>
+    internal long ProcessBytes { get; }
+
+    internal LlavaModel Model => _model;
+
+    internal ComputeDevice Device => _device;
+
+    internal Tokenizer? TokenizerOrNull => _tokenizer;
+
+    /// <summary>Opens a checkpoint folder: safetensors weights, config.json and the files beside it.</summary>
+    /// <exception cref="ModelFormatException">A file is missing, malformed or not supported.</exception>
+    /// <exception cref="DeviceException">The device is not there.</exception>
+    public static Engine Open(string directory, EngineOptions? options = null) => new(directory, options ?? new());
+
+    /// <summary>Prepares a decoded picture: resize, crop or pad, normalise.</summary>
+    public PromptImage PrepareImage(RgbImage image, ImageAspect aspect = ImageAspect.Model)
+    {
+        float[] pixels = new float[3 * Config.Vision.ImageSize * Config.Vision.ImageSize];
+        _preprocessor.Process(image, pixels, aspect);
+        return new PromptImage(pixels);
+    }
+
+    /// <summary>A prompt from a conversation: the model's template (or the one named) is put round it.</summary>
+    /// <param name="messages">The turns; each image part stands for the next picture.</param>
+    /// <param name="images">The pictures, in order.</param>
+    /// <param name="template">"auto" for the checkpoint's own, or a built-in's name (<see cref="ChatTemplate.BuiltInNames"/>).</param>
+    /// <exception cref="RequestException">The prompt is empty, or pictures and image parts do not match.</exception>
+    public Prompt CreatePrompt(IReadOnlyList<ChatMessage> messages, IReadOnlyList<PromptImage> images, string template = "auto") =>
+        Prompt.Create((_builder ?? throw MissingTokenizer()).Encode(messages, template), images, Config);
+
+    /// <summary>A prompt from text as it stands; placeholders and special tokens in it count.</summary>
+    /// <exception cref="RequestException">The prompt is empty, or pictures and placeholders do not match.</exception>
+    public Prompt CreateRawPrompt(string text, IReadOnlyList<PromptImage> images)
+    {
+        if (text.Length == 0)
+            throw new RequestException("the prompt is empty: give a text or an image");
+        return Prompt.Create(Tokenizer.Encode(text), images, Config);
+    }
+
+    /// <summary>A prompt from token ids: one image id a picture, or already expanded.</summary>
+    /// <exception cref="RequestException">The prompt is empty, or pictures and image ids do not match.</exception>
+    public Prompt CreatePrompt(ReadOnlySpan<int> ids, IReadOnlyList<PromptImage> images) =>
+        Prompt.Create(ids, images, Config);
+
+    /// <summary>A session: a KV cache of its own, for one caller at a time.</summary>
+    /// <param name="policy">The policy string.</param>
+    /// <exception cref="PolicyException">The policy string is wrong.</exception>
+    public Session CreateSession(string policy = "dense")
+    {
+        VisualTokenPolicy made = PolicyRegistry.Create(policy);
+        ObjectDisposedException.ThrowIf(!_model.TryAcquire(), this);
+        try
+        {
+            return new Session(this, _device.Share(), made);
+        }
+        catch
+        {
+            _model.Release();
+            throw;
+        }
+    }
+
+    /// <summary>Lets the weights go as soon as no session uses them.</summary>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
+        _model.Release();
+        _device.Dispose();
+    }
+
+    internal void WarnNaN()
+    {
+        if (Interlocked.Exchange(ref _warnedNaN, 1) == 0)
+            Options.Warning?.Invoke("some logits are not numbers (NaN): the weights are probably damaged");
+    }
+
+    private ModelFormatException MissingTokenizer() => new(
+        Directory, null, "has no tokenizer.json, so only prompts of token ids can be used; put the model's tokenizer.json there");
+}

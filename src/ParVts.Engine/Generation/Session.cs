@@ -1,0 +1,156 @@
+using ParVts.Engine.Compute;
+using ParVts.Engine.Models;
+using ParVts.Engine.Scheduling;
+using ParVts.Engine.Text;
+
+namespace ParVts.Engine.Generation;
+
+/// <summary>
+/// A KV cache and the memory to run in. One caller at a time (a second one is refused with an
+/// <see cref="InvalidOperationException"/>); <see cref="Dispose"/> may be called from any thread, also while another
+/// generates: the answer then ends as cancelled.
+/// <para>
+/// A prompt is always the whole conversation. What it shares with the cache from its beginning on is not computed
+/// again, so a further turn costs only its own rows.
+/// </para>
+/// </summary>
+public sealed partial class Session : IDisposable
+{
+    private readonly Lock _gate = new();
+    private readonly CancellationTokenSource _disposal = new();
+    private readonly Engine _engine;
+    private readonly ComputeDevice _device;
+    private readonly LlavaRun _run;
+    private readonly ScheduleState _state = new();
+    private readonly ScheduleTrace _trace;
+    private readonly Detokenizer? _detokenizer;
+    private readonly float[] _logits;
+    private readonly List<int> _cachedIds = [];
+    private readonly List<byte[]> _cachedImages = [];
+    private VisualTokenPolicy _policy;
+    private char[] _text = new char[1024];
+    private int _textLength;
+    private bool _disposed;
+    private bool _freed;
+
+    internal Session(Engine engine, ComputeDevice device, VisualTokenPolicy policy)
+    {
+        _engine = engine;
+        _device = device;
+        _policy = policy;
+        _run = new LlavaRun(engine.Model, device);
+        _trace = new ScheduleTrace(engine.Config.Text);
+        _detokenizer = engine.TokenizerOrNull?.CreateDetokenizer(skipSpecialTokens: true);
+        _logits = new float[engine.Config.Text.VocabularySize];
+    }
+
+    /// <summary>The policy string in force.</summary>
+    public string Policy => _policy.Name;
+
+    /// <summary>What the last prefill did.</summary>
+    public ScheduleTrace Trace => _trace;
+
+    /// <summary>Rows in the cache.</summary>
+    public int CachedTokens => _cachedIds.Count;
+
+    /// <summary>Bytes of the KV store's pages that hold rows now.</summary>
+    public long KeyValueBytes => _run.Kv.UsedBytes;
+
+    /// <summary>Called after each token was chosen, before the next step: for measurements.</summary>
+    internal Action<int>? OnStep { get; set; }
+
+    /// <summary>Receives every stage's output; null on the fast path.</summary>
+    internal StageSink? Sink { get; set; }
+
+    internal KvStore Kv => _run.Kv;
+
+    /// <summary>Receives progress; called on the generating thread.</summary>
+    public Action<GenerationProgress>? Progress { get; set; }
+
+    /// <summary>Changes the policy; the cache, which another policy filled, is emptied.</summary>
+    /// <exception cref="PolicyException">The policy string is wrong.</exception>
+    public void SetPolicy(string policy)
+    {
+        VisualTokenPolicy made = PolicyRegistry.Create(policy);
+        Reset();
+        _policy = made;
+    }
+
+    /// <summary>Empties the cache.</summary>
+    public void Reset()
+    {
+        using Lease lease = Enter();
+        Forget(0);
+    }
+
+    /// <summary>What <see cref="Generate"/> would take with an empty cache (contract D4).</summary>
+    /// <exception cref="RequestException">The prompt is beyond the context.</exception>
+    public MemoryPlan Plan(Prompt prompt, GenerationOptions? options = null) =>
+        PlanRows(prompt, prompt.Length, NewTokens(prompt, options ?? new GenerationOptions()));
+
+    /// <summary>Answers a prompt.</summary>
+    /// <param name="prompt">The whole conversation.</param>
+    /// <param name="options">Sampling and limits; greedy where not given.</param>
+    /// <param name="onText">Receives the answer piece by piece.</param>
+    /// <param name="cancellation">Looked at between tokens, and between the layers of the prefill.</param>
+    /// <exception cref="RequestException">The prompt is beyond the context, or the options are out of range.</exception>
+    /// <exception cref="InsufficientMemoryException">The run does not fit the memory cap.</exception>
+    public GenerationResult Generate(
+        Prompt prompt, GenerationOptions? options = null, TextSink? onText = null, CancellationToken cancellation = default)
+    {
+        options ??= new GenerationOptions();
+        options.Validate();
+        using Lease lease = Enter();
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation, _disposal.Token);
+        if (options.Deadline is TimeSpan deadline)
+            stop.CancelAfter(deadline);
+        return Run(prompt, options, onText, stop.Token);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _disposed, true))
+            return;
+        _disposal.Cancel();
+
+        // From inside a callback of a running call, the memory is still in use: that call frees it on its way out.
+        if (_gate.IsHeldByCurrentThread)
+            return;
+        lock (_gate)
+            Free();
+    }
+
+    private Lease Enter()
+    {
+        if (_gate.IsHeldByCurrentThread || !_gate.TryEnter())
+            throw new InvalidOperationException("a session serves one caller at a time; open another session");
+        if (!_disposed)
+            return new Lease(this);
+        _gate.Exit();
+        throw new ObjectDisposedException(nameof(Session));
+    }
+
+    private void Leave()
+    {
+        if (_disposed)
+            Free();
+        _gate.Exit();
+    }
+
+    private void Free()
+    {
+        if (_freed)
+            return;
+        _freed = true;
+        _run.Dispose();
+        _device.Dispose();
+        _engine.Model.Release();
+        _disposal.Dispose();
+    }
+
+    private readonly ref struct Lease(Session session)
+    {
+        public void Dispose() => session.Leave();
+    }
+}

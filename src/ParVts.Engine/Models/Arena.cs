@@ -1,0 +1,31 @@
+using ParVts.Engine.Compute;
+using ParVts.Engine.Formats;
+
+namespace ParVts.Engine.Models;
+
+/// <summary>
+/// Lays tensors out in one block of device memory. The same layout code runs twice: over no memory to learn the size
+/// (contract D4), then over the block; so plan and allocation cannot differ.
+/// </summary>
+internal sealed class Arena(nint address)
+{
+    private long _offset;
+
+    /// <summary>Bytes that the layout takes.</summary>
+    public long Bytes { get; private set; }
+
+    /// <summary>The place from which <see cref="Return"/> lays out again.</summary>
+    public long Mark => _offset;
+
+    /// <summary>The next tensor, aligned to 64 bytes.</summary>
+    public Tensor Take(TensorType type, int rows, int columns)
+    {
+        var tensor = new Tensor(address + (nint)_offset, type, rows, columns);
+        _offset = (_offset + (long)rows * columns * tensor.ElementBytes + 63) & ~63L;
+        Bytes = Math.Max(Bytes, _offset);
+        return tensor;
+    }
+
+    /// <summary>Lets what follows use the memory behind <paramref name="mark"/> again: stages that never live at once.</summary>
+    public void Return(long mark) => _offset = mark;
+}

@@ -1,0 +1,189 @@
+using System.Globalization;
+using ParVts.Engine.Compute;
+using ParVts.Engine.Formats;
+using ParVts.Engine.Scheduling;
+
+namespace ParVts.Engine.Models;
+
+/// <summary>The activations of a decoder pass over at most so many rows.</summary>
+internal sealed class DecoderWorkspace
+{
+    /// <summary>Lays the tensors out; what <paramref name="arena"/> holds from here on may share memory with other stages.</summary>
+    public DecoderWorkspace(Arena arena, TextConfig config, int rows)
+    {
+        int query = config.Heads * config.HeadDim;
+        int keyValue = config.KeyValueHeads * config.HeadDim;
+        Hidden = arena.Take(TensorType.F32, rows, config.HiddenSize);
+        Ids = arena.Take(TensorType.I32, 1, rows);
+        Positions = arena.Take(TensorType.I32, rows, 3);
+        Frequencies = arena.Take(TensorType.F32, 1, config.HeadDim / 2);
+        Logits = arena.Take(TensorType.F32, 1, config.VocabularySize);
+        Shared = arena.Mark;
+        Rotary = arena.Take(TensorType.F32, rows, config.HeadDim);
+        Normed = arena.Take(TensorType.F32, rows, config.HiddenSize);
+
+        // The attention's tensors and the MLP's never live at once.
+        long mark = arena.Mark;
+        Query = arena.Take(TensorType.F32, rows, query);
+        Key = arena.Take(TensorType.F32, rows, keyValue);
+        Value = arena.Take(TensorType.F32, rows, keyValue);
+        Attended = arena.Take(TensorType.F32, rows, query);
+        arena.Return(mark);
+        Gate = arena.Take(TensorType.F32, rows, config.IntermediateSize);
+        Up = arena.Take(TensorType.F32, rows, config.IntermediateSize);
+    }
+
+    /// <summary>Where memory begins that other stages may use between passes.</summary>
+    public long Shared { get; }
+
+    public Tensor Hidden { get; }
+
+    public Tensor Ids { get; }
+
+    public Tensor Positions { get; }
+
+    public Tensor Frequencies { get; }
+
+    public Tensor Logits { get; }
+
+    public Tensor Rotary { get; }
+
+    public Tensor Normed { get; }
+
+    public Tensor Query { get; }
+
+    public Tensor Key { get; }
+
+    public Tensor Value { get; }
+
+    public Tensor Attended { get; }
+
+    public Tensor Gate { get; }
+
+    public Tensor Up { get; }
+}
+
+/// <summary>
+/// A Llama-type decoder over rows: pre-norm attention with rotary positions and grouped KV heads, gated MLP. One
+/// caller at a time.
+/// </summary>
+internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, TextConfig config)
+{
+    private readonly Rotary _rotary = new(config.Rope, config.HeadDim, config.MaxPositions);
+    private readonly float[] _frequencies = new float[config.HeadDim / 2];
+    private readonly int[] _stepPosition = new int[3];
+    private readonly int[] _stepId = new int[1];
+    private readonly float _scale = 1f / MathF.Sqrt(config.HeadDim);
+
+    /// <summary>Writes the embeddings of <paramref name="ids"/> to rows <paramref name="first"/> … of the hidden rows.</summary>
+    public void Embed(DecoderWorkspace workspace, ReadOnlySpan<int> ids, int first)
+    {
+        Tensor place = workspace.Ids with { Columns = ids.Length, Stride = ids.Length };
+        device.Upload(ids, place);
+        device.Embed(weights.Embedding, place, workspace.Hidden.Slice(first, ids.Length));
+    }
+
+    /// <summary>
+    /// Runs the rows in <see cref="ScheduleState.Rows"/>, whose embeddings lie in the hidden rows, through every layer,
+    /// and leaves the last row's logits. Between layers the policy acts, and cancellation is looked for;
+    /// <paramref name="progress"/> gets (layers done, layers).
+    /// </summary>
+    public void Prefill(
+        DecoderWorkspace workspace, KvStore kv, VisualTokenPolicy policy, ScheduleState state, ScheduleTrace trace,
+        Action<int, int>? progress, StageSink? sink, CancellationToken cancellation)
+    {
+        RowBatch rows = state.Rows;
+        trace.Begin(rows, kv.Length(0));
+        SetPositions(workspace, rows.Rope);
+        sink?.Invoke("inputs_embeds", workspace.Hidden.Slice(0, rows.Count));
+        for (int layer = 0; layer < weights.Layers.Length; layer++)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            state.Layer = layer;
+            state.CachedRows = kv.Length(layer);
+            policy.BeforeLayer(state);
+            sink?.Invoke(Stage("hidden", layer), workspace.Hidden.Slice(0, rows.Count));
+            kv.Extend(layer, state.CachedRows + rows.Count);
+            RunLayer(workspace, weights.Layers[layer], kv.Layer(layer), rows.Count, state.CachedRows, state.Plan);
+            trace.Record(state, kv.Length(layer));
+            progress?.Invoke(layer + 1, weights.Layers.Length);
+        }
+
+        sink?.Invoke(Stage("hidden", weights.Layers.Length), workspace.Hidden.Slice(0, rows.Count));
+        ComputeLogits(workspace, rows.Count - 1);
+    }
+
+    /// <summary>Feeds one token and leaves the logits of the next. Allocates nothing.</summary>
+    /// <param name="workspace">The activations.</param>
+    /// <param name="kv">The cache, with room for one more row in every layer.</param>
+    /// <param name="token">The token's id.</param>
+    /// <param name="position">Its rotary position.</param>
+    public void Step(DecoderWorkspace workspace, KvStore kv, int token, int position)
+    {
+        _stepId[0] = token;
+        Embed(workspace, _stepId, 0);
+        _stepPosition.AsSpan().Fill(position);
+        SetPositions(workspace, _stepPosition);
+        for (int layer = 0; layer < weights.Layers.Length; layer++)
+        {
+            int cached = kv.Length(layer);
+            kv.Extend(layer, cached + 1);
+            RunLayer(workspace, weights.Layers[layer], kv.Layer(layer), 1, cached, plan: null);
+        }
+
+        ComputeLogits(workspace, 0);
+    }
+
+    /// <summary>The name of a layer's tensor in a dump.</summary>
+    public static string Stage(string name, int layer) => name + "." + layer.ToString(CultureInfo.InvariantCulture);
+
+    private void SetPositions(DecoderWorkspace workspace, ReadOnlySpan<int> rope)
+    {
+        int rows = rope.Length / 3;
+        int length = 0;
+        foreach (int position in rope)
+            length = Math.Max(length, position + 1);
+        _rotary.ForLength(length, _frequencies);
+        device.Upload<float>(_frequencies, workspace.Frequencies);
+        Tensor positions = workspace.Positions.Slice(0, rows);
+        device.Upload(rope, positions);
+        device.RotaryTable(positions, workspace.Frequencies, workspace.Rotary.Slice(0, rows));
+    }
+
+    private void RunLayer(
+        DecoderWorkspace workspace, DecoderLayer layer, in KvLayer kv, int rows, int firstRow, AttentionPlan? plan)
+    {
+        float epsilon = (float)config.NormEpsilon;
+        Tensor hidden = workspace.Hidden.Slice(0, rows);
+        Tensor normed = workspace.Normed.Slice(0, rows);
+        Tensor query = workspace.Query.Slice(0, rows);
+        Tensor key = workspace.Key.Slice(0, rows);
+        Tensor value = workspace.Value.Slice(0, rows);
+        Tensor attended = workspace.Attended.Slice(0, rows);
+        device.RmsNorm(hidden, layer.AttentionNorm, epsilon, normed);
+        device.MatMul(normed, layer.Query, layer.QueryBias, query);
+        device.MatMul(normed, layer.Key, layer.KeyBias, key);
+        device.MatMul(normed, layer.Value, layer.ValueBias, value);
+        device.RopeStore(query, key, value, workspace.Rotary.Slice(0, rows), kv, firstRow);
+        if (plan is null)
+            device.DecodeAttention(query, kv, _scale, attended);
+        else
+            device.SegmentAttention(query, kv, plan, _scale, attended);
+        device.MatMul(attended, layer.Output, layer.OutputBias, hidden, accumulate: true);
+
+        Tensor gate = workspace.Gate.Slice(0, rows);
+        Tensor up = workspace.Up.Slice(0, rows);
+        device.RmsNorm(hidden, layer.MlpNorm, epsilon, normed);
+        device.MatMul(normed, layer.Gate, layer.GateBias, gate);
+        device.MatMul(normed, layer.Up, layer.UpBias, up);
+        device.GatedActivate(gate, up, config.Activation);
+        device.MatMul(gate, layer.Down, layer.DownBias, hidden, accumulate: true);
+    }
+
+    private void ComputeLogits(DecoderWorkspace workspace, int row)
+    {
+        Tensor normed = workspace.Normed.Slice(0, 1);
+        device.RmsNorm(workspace.Hidden.Slice(row, 1), weights.Norm, (float)config.NormEpsilon, normed);
+        device.MatMul(normed, weights.Head, default, workspace.Logits);
+    }
+}

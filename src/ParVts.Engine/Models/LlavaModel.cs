@@ -1,0 +1,95 @@
+using ParVts.Engine.Compute;
+using ParVts.Engine.Formats;
+
+namespace ParVts.Engine.Models;
+
+/// <summary>
+/// The weights of a LLaVA-1.5 model (arXiv 2310.03744), shared by every session. Immutable; any thread. It counts its
+/// users: the files are unmapped when the last of them lets go, whoever that is.
+/// </summary>
+internal sealed class LlavaModel
+{
+    private readonly WeightFiles _files;
+    private readonly IReadOnlyList<DeviceBuffer> _owned;
+    private int _users = 1;
+
+    private LlavaModel(WeightFiles files, WeightBinder binder, ModelConfig config)
+    {
+        _files = files;
+        Config = config;
+        Decoder = DecoderWeights.Bind(binder, config.Text, config.TieWordEmbeddings);
+        Vision = VisionWeights.Bind(binder, config.Vision, config.VisionFeatureLayer);
+        Projector = Projector.Bind(binder, config);
+        binder.RequireAllUsed(config.ModelType);
+        MappedBytes = binder.MappedBytes;
+        WidenedBytes = binder.WidenedBytes;
+        _owned = binder.TakeOwned();
+    }
+
+    public ModelConfig Config { get; }
+
+    public DecoderWeights Decoder { get; }
+
+    public VisionWeights Vision { get; }
+
+    public Projector Projector { get; }
+
+    /// <summary>Bytes of matrices used as they lie in the file.</summary>
+    public long MappedBytes { get; }
+
+    /// <summary>Bytes of vectors widened to float32.</summary>
+    public long WidenedBytes { get; }
+
+    /// <summary>
+    /// Bytes of weights that a prefill of so many rows and the decoding after it touch: all of them, but of an untied
+    /// embedding table only the rows' pages.
+    /// </summary>
+    public long TouchedBytes(int rows)
+    {
+        long table = (long)Decoder.Embedding.Rows * Decoder.Embedding.Columns * Decoder.Embedding.ElementBytes;
+        if (Config.TieWordEmbeddings)
+            return MappedBytes + WidenedBytes;
+        long row = (long)Decoder.Embedding.Columns * Decoder.Embedding.ElementBytes + Environment.SystemPageSize;
+        return MappedBytes + WidenedBytes - table + Math.Min(table, rows * row);
+    }
+
+    /// <summary>Opens a checkpoint folder.</summary>
+    /// <exception cref="ModelFormatException">A file or tensor is missing, malformed or not as config.json describes it.</exception>
+    public static LlavaModel Load(string directory, ComputeDevice device, bool map)
+    {
+        ModelConfig config = ModelConfigReader.Read(directory);
+        WeightFiles files = WeightFiles.Open(directory, map);
+        try
+        {
+            using var binder = new WeightBinder(device, files, directory);
+            return new LlavaModel(files, binder, config);
+        }
+        catch
+        {
+            files.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Registers a user; false where the last one has let go already.</summary>
+    public bool TryAcquire()
+    {
+        for (int users = Volatile.Read(ref _users); users > 0; users = Volatile.Read(ref _users))
+        {
+            if (Interlocked.CompareExchange(ref _users, users + 1, users) == users)
+                return true;
+        }
+
+        return false;
+    }
+
+    /// <summary>Lets go; the last user frees the weights.</summary>
+    public void Release()
+    {
+        if (Interlocked.Decrement(ref _users) != 0)
+            return;
+        foreach (DeviceBuffer buffer in _owned)
+            buffer.Dispose();
+        _files.Dispose();
+    }
+}

@@ -1,0 +1,117 @@
+using ParVts.Engine.Compute;
+using ParVts.Engine.Formats;
+
+namespace ParVts.Engine.Models;
+
+/// <summary>
+/// Finds a model's tensors in its files under any of the namings in the wild, checks shape and type, and keeps account
+/// of what was used, so that a tensor that belongs to no part of the model is named.
+/// </summary>
+internal sealed class WeightBinder : IDisposable
+{
+    private readonly ComputeDevice _device;
+    private readonly WeightFiles _files;
+    private readonly string _directory;
+    private readonly HashSet<string> _used = [];
+    private readonly List<DeviceBuffer> _owned = [];
+    private bool _kept;
+
+    public WeightBinder(ComputeDevice device, WeightFiles files, string directory)
+    {
+        _device = device;
+        _files = files;
+        _directory = directory;
+    }
+
+    /// <summary>Bytes of matrices that are used as they lie in the file.</summary>
+    public long MappedBytes { get; private set; }
+
+    /// <summary>Bytes of vectors that were widened to float32.</summary>
+    public long WidenedBytes { get; private set; }
+
+    /// <summary>The first prefix under which <paramref name="anchor"/> exists.</summary>
+    public string FindPrefix(string part, string anchor, params ReadOnlySpan<string> prefixes)
+    {
+        foreach (string prefix in prefixes)
+        {
+            if (_files.TryGet(prefix + anchor, out _))
+                return prefix;
+        }
+
+        throw new ModelFormatException(
+            _directory,
+            prefixes[0] + anchor,
+            $"is missing, and so are its other names ({string.Join(", ", prefixes[1..].ToArray().Select(p => p + anchor))}): "
+            + $"the {part} cannot be found");
+    }
+
+    /// <summary>True where the files hold this tensor.</summary>
+    public bool Has(string name) => _files.TryGet(name, out _);
+
+    /// <summary>A matrix [rows, columns] in its stored type; convolution kernels are flattened.</summary>
+    public Tensor Matrix(string name, int rows, int columns, params long[] storedShape)
+    {
+        StoredTensor stored = Get(name, storedShape.Length > 0 ? storedShape : [rows, columns]);
+        MappedBytes += stored.ByteLength;
+        return _device.Import(stored, rows, columns);
+    }
+
+    /// <summary>A vector, widened to float32.</summary>
+    public Tensor Vector(string name, int length)
+    {
+        StoredTensor stored = Get(name, [length]);
+        float[] values = new float[length];
+        TensorConvert.ToFloat(stored, values);
+        DeviceBuffer buffer = _device.Allocate(length * sizeof(float));
+        _owned.Add(buffer);
+        WidenedBytes += buffer.Bytes;
+        Tensor tensor = buffer.View(TensorType.F32, 1, length);
+        _device.Upload<float>(values, tensor);
+        return tensor;
+    }
+
+    /// <summary>Marks tensors as known but not needed: unused layers, buffers that old versions saved.</summary>
+    public void Ignore(Func<string, bool> known) => _used.UnionWith(_files.Names.Where(known));
+
+    /// <summary>Names the first tensor that no part of the model took.</summary>
+    public void RequireAllUsed(string family)
+    {
+        string? extra = _files.Names.FirstOrDefault(name => !_used.Contains(name));
+        if (extra is null)
+            return;
+        _files.TryGet(extra, out StoredTensor? stored);
+        throw new ModelFormatException(
+            stored!.File,
+            extra,
+            $"({stored.Type} [{string.Join(", ", stored.Shape)}]) is no part of a {family} model with this config.json; "
+            + "expected were only the tensors that the config describes. Is the config that of another model?");
+    }
+
+    /// <summary>Hands the widened vectors over to the caller, who disposes them.</summary>
+    public IReadOnlyList<DeviceBuffer> TakeOwned()
+    {
+        _kept = true;
+        return _owned;
+    }
+
+    public void Dispose()
+    {
+        if (_kept)
+            return;
+        foreach (DeviceBuffer buffer in _owned)
+            buffer.Dispose();
+    }
+
+    private StoredTensor Get(string name, long[] shape)
+    {
+        string expected = $"expected was [{string.Join(", ", shape)}] of type F32, BF16 or F16";
+        if (!_files.TryGet(name, out StoredTensor? stored))
+            throw new ModelFormatException(_directory, name, $"is missing; {expected}");
+        if (!stored.Shape.AsSpan().SequenceEqual(shape))
+            throw new ModelFormatException(stored.File, name, $"has shape [{string.Join(", ", stored.Shape)}]; {expected}");
+        if (stored.Type is not (TensorType.F32 or TensorType.BF16 or TensorType.F16))
+            throw new ModelFormatException(stored.File, name, $"is of type {stored.Type}; {expected}");
+        _used.Add(name);
+        return stored;
+    }
+}

@@ -1,0 +1,69 @@
+using ParVts.Engine.Scheduling.Policies;
+
+namespace ParVts.Engine.Scheduling;
+
+/// <summary>A parameter of a policy.</summary>
+/// <param name="Name">Its name in a policy string.</param>
+/// <param name="Default">Its default, as it would be written.</param>
+/// <param name="Allowed">What may be written, for people.</param>
+public sealed record PolicyParameter(string Name, string Default, string Allowed);
+
+/// <summary>A policy that can be asked for by name.</summary>
+/// <param name="Name">Its name in a policy string.</param>
+/// <param name="Summary">What it does, in a line.</param>
+/// <param name="Source">Where it was published.</param>
+/// <param name="Parameters">Its parameters.</param>
+/// <param name="Create">Makes one from the parameters that were given.</param>
+public sealed record PolicyInfo(
+    string Name,
+    string Summary,
+    string Source,
+    IReadOnlyList<PolicyParameter> Parameters,
+    Func<IReadOnlyDictionary<string, string>, VisualTokenPolicy> Create);
+
+/// <summary>All policies, and the reading of policy strings: <c>name</c> or <c>name:key=value,key=value</c> (contract P5). Any thread.</summary>
+public static class PolicyRegistry
+{
+    /// <summary>Every policy, in the order of SCHEDULES.md.</summary>
+    public static IReadOnlyList<PolicyInfo> All { get; } = [DensePolicy.Info];
+
+    /// <summary>The policy of that name.</summary>
+    /// <exception cref="PolicyException">There is none.</exception>
+    public static PolicyInfo Find(string name) =>
+        All.FirstOrDefault(info => info.Name == name)
+        ?? throw new PolicyException(
+            $"there is no policy '{name}'; there are: {string.Join(", ", All.Select(info => info.Name))}");
+
+    /// <summary>Makes a policy from its string.</summary>
+    /// <exception cref="PolicyException">An unknown name or parameter, or a value that is not allowed.</exception>
+    public static VisualTokenPolicy Create(string policy)
+    {
+        int colon = policy.IndexOf(':');
+        PolicyInfo info = Find((colon < 0 ? policy : policy[..colon]).Trim());
+        return info.Create(colon < 0 ? new Dictionary<string, string>() : Parse(info, policy[(colon + 1)..]));
+    }
+
+    private static Dictionary<string, string> Parse(PolicyInfo info, string parameters)
+    {
+        var values = new Dictionary<string, string>();
+        foreach (string part in parameters.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries))
+        {
+            int equals = part.IndexOf('=');
+            string name = equals < 0 ? part : part[..equals].TrimEnd();
+            if (info.Parameters.All(parameter => parameter.Name != name))
+            {
+                string allowed = info.Parameters.Count == 0
+                    ? "it takes none"
+                    : "it takes " + string.Join(", ", info.Parameters.Select(p => $"{p.Name} ({p.Allowed}; default {p.Default})"));
+                throw new PolicyException($"policy '{info.Name}' has no parameter '{name}'; {allowed}");
+            }
+
+            if (equals < 0)
+                throw new PolicyException($"policy '{info.Name}': parameter '{name}' has no value; write {name}=…");
+            if (!values.TryAdd(name, part[(equals + 1)..].TrimStart()))
+                throw new PolicyException($"policy '{info.Name}': parameter '{name}' is given twice");
+        }
+
+        return values;
+    }
+}
