@@ -6,12 +6,18 @@ namespace ParVts.Engine.Formats;
 // The configs as they are written: every property may be missing or null. Names are snake_case in the files.
 // A JsonElement stands where "missing" and "null" mean different things, or where several shapes occur.
 
-internal sealed class ModelConfigJson
+/// <summary>What says whether a config is worth reading on: other families give other shapes to the same names.</summary>
+internal sealed class ModelKindJson
 {
     public string? ModelType { get; set; }
 
     public string[]? Architectures { get; set; }
 
+    public JsonElement QuantizationConfig { get; set; }
+}
+
+internal sealed class ModelConfigJson
+{
     public TextConfigJson? TextConfig { get; set; }
 
     public VisionConfigJson? VisionConfig { get; set; }
@@ -29,14 +35,20 @@ internal sealed class ModelConfigJson
     public bool? MultimodalProjectorBias { get; set; }
 
     public bool? TieWordEmbeddings { get; set; }
+}
 
-    public JsonElement QuantizationConfig { get; set; }
-
+/// <summary>The special tokens' ids in config.json, which stand in for those of generation_config.json.</summary>
+internal sealed class ModelTokensJson
+{
     public TokenIds? BosTokenId { get; set; }
 
     public TokenIds? EosTokenId { get; set; }
 
-    public int? PadTokenId { get; set; }
+    public TokenIds? PadTokenId { get; set; }
+
+    public ModelTokensJson? TextConfig { get; set; }
+
+    public string? ModelType { get; set; }
 }
 
 internal sealed class TextConfigJson
@@ -80,12 +92,6 @@ internal sealed class TextConfigJson
     public JsonElement SlidingWindow { get; set; }
 
     public bool? UseSlidingWindow { get; set; }
-
-    public TokenIds? BosTokenId { get; set; }
-
-    public TokenIds? EosTokenId { get; set; }
-
-    public int? PadTokenId { get; set; }
 }
 
 internal sealed class RopeJson
@@ -136,7 +142,7 @@ internal sealed class GenerationConfigJson
 
     public TokenIds? EosTokenId { get; set; }
 
-    public int? PadTokenId { get; set; }
+    public TokenIds? PadTokenId { get; set; }
 
     public bool? DoSample { get; set; }
 
@@ -242,7 +248,9 @@ internal sealed class ShardIndexJson
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
     GenerationMode = JsonSourceGenerationMode.Metadata,
     Converters = [typeof(WholeNumberConverter), typeof(NumberConverter), typeof(BooleanConverter), typeof(TextConverter)])]
+[JsonSerializable(typeof(ModelKindJson))]
 [JsonSerializable(typeof(ModelConfigJson))]
+[JsonSerializable(typeof(ModelTokensJson))]
 [JsonSerializable(typeof(GenerationConfigJson))]
 [JsonSerializable(typeof(PreprocessorConfigJson))]
 [JsonSerializable(typeof(ProcessorConfigJson))]

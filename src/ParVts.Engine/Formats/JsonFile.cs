@@ -60,7 +60,8 @@ internal static class JsonFile
         return Encoding.UTF8.GetString(CheckText(bytes, path));
     }
 
-    private static byte[] ReadBytes(string path)
+    /// <summary>A file's bytes, up to <see cref="MaxLength"/>.</summary>
+    public static byte[] ReadBytes(string path)
     {
         try
         {

@@ -17,23 +17,29 @@ public static class ModelConfigReader
 
     /// <summary>Reads <c>config.json</c> in <paramref name="modelDirectory"/>. Any thread.</summary>
     /// <exception cref="ModelFormatException">It is missing, malformed, out of range or of a kind that is not supported.</exception>
-    public static ModelConfig Read(string modelDirectory) =>
-        Convert(JsonFile.Read(modelDirectory, FileName, ConfigJson.Default.ModelConfigJson), Path.Combine(modelDirectory, FileName));
+    public static ModelConfig Read(string modelDirectory)
+    {
+        string path = Path.Combine(modelDirectory, FileName);
+        return Parse(JsonFile.ReadBytes(path), path);
+    }
 
     /// <summary>Reads a config from the bytes of its file.</summary>
-    internal static ModelConfig Parse(ReadOnlySpan<byte> json, string file) =>
-        Convert(JsonFile.Parse(json, file, ConfigJson.Default.ModelConfigJson), file);
-
-    private static ModelConfig Convert(ModelConfigJson json, string file)
+    internal static ModelConfig Parse(ReadOnlySpan<byte> json, string file)
     {
         var check = new Checked(file);
-        CheckKind(json, check);
+        ModelKindJson kind = JsonFile.Parse(json, file, ConfigJson.Default.ModelKindJson);
+        CheckKind(kind, check);
+        return Convert(JsonFile.Parse(json, file, ConfigJson.Default.ModelConfigJson), kind.ModelType!, check);
+    }
+
+    private static ModelConfig Convert(ModelConfigJson json, string modelType, in Checked check)
+    {
         TextConfig text = TextConfigReader.Convert(json.TextConfig ?? new TextConfigJson(), check);
         VisionConfig vision = VisionConfigReader.Convert(json.VisionConfig, check);
         return new ModelConfig
         {
             Family = ModelFamily.Llava,
-            ModelType = json.ModelType!,
+            ModelType = modelType,
             Text = text,
             Vision = vision,
             ImageTokenId = check.Integer("image_token_index", json.ImageTokenIndex ?? json.ImageTokenId ?? 32000, 0, int.MaxValue - 1),
@@ -52,7 +58,7 @@ public static class ModelConfigReader
         };
     }
 
-    private static void CheckKind(ModelConfigJson json, in Checked check)
+    private static void CheckKind(ModelKindJson json, in Checked check)
     {
         if (json.ModelType is null)
             throw check.Wrong("model_type", $"is missing; supported is {SupportedModels}");
