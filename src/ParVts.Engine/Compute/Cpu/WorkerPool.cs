@@ -1,5 +1,3 @@
-using System.Runtime.CompilerServices;
-
 namespace ParVts.Engine.Compute.Cpu;
 
 /// <summary>
@@ -18,11 +16,12 @@ internal sealed unsafe class WorkerPool : IDisposable
     private static bool t_insideTask;
     private delegate*<void*, int, int, void> _body;
     private void* _state;
-    private int _tasks;
-    private int _next;
-    private int _generation;
+
+    // The call's number in the upper half, its tasks that nobody has taken in the lower: a thread that comes late for a call cannot take
+    // a task of the next one by mistake, so nobody has to wait until every thread has looked.
+    private long _ticket;
+    private int _done;
     private int _sleeping;
-    private int _busy;
     private Exception? _failure;
     private volatile bool _stopped;
 
@@ -44,7 +43,7 @@ internal sealed unsafe class WorkerPool : IDisposable
     public int Threads { get; }
 
     /// <summary>
-    /// Runs body(state, task, worker) for every task from 0 to <paramref name="tasks"/> − 1, in no order, and returns
+    /// Runs body(state, task, worker) for every task from <paramref name="tasks"/> − 1 down to 0, and returns
     /// when all are done. The first exception is thrown again here.
     /// </summary>
     public void Run(int tasks, delegate*<void*, int, int, void> body, void* state)
@@ -53,7 +52,7 @@ internal sealed unsafe class WorkerPool : IDisposable
         {
             // Alone, or from inside a task. Worker 0's scratch memory is the caller's own: it holds the turn, or no
             // other thread works on this queue.
-            for (int task = 0; task < tasks; task++)
+            for (int task = tasks - 1; task >= 0; task--)
                 body(state, task, 0);
             return;
         }
@@ -63,17 +62,14 @@ internal sealed unsafe class WorkerPool : IDisposable
             ObjectDisposedException.ThrowIf(_stopped, this);
             _body = body;
             _state = state;
-            _tasks = tasks;
             _failure = null;
-            Volatile.Write(ref _busy, _threads.Length);
-            Volatile.Write(ref _next, 0);
-            Interlocked.Increment(ref _generation);
-            int sleeping = Volatile.Read(ref _sleeping);
-            if (sleeping > 0)
-                _wake.Release(sleeping);
+            _done = 0;
+            Volatile.Write(ref _ticket, (((_ticket >> 32) + 1) << 32) | (uint)tasks);
+            Interlocked.MemoryBarrier();
+            Wake(Math.Min(Volatile.Read(ref _sleeping), tasks - 1));
             Drain(0);
             var spin = new SpinWait();
-            while (Volatile.Read(ref _busy) > 0)
+            while (Volatile.Read(ref _done) < tasks)
                 spin.SpinOnce(sleep1Threshold: -1);
             if (_failure is not null)
                 System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(_failure);
@@ -88,8 +84,7 @@ internal sealed unsafe class WorkerPool : IDisposable
             if (_stopped)
                 return;
             _stopped = true;
-            Interlocked.Increment(ref _generation);
-            _wake.Release(_threads.Length);
+            Wake(_threads.Length);
         }
 
         foreach (Thread thread in _threads)
@@ -101,60 +96,80 @@ internal sealed unsafe class WorkerPool : IDisposable
         _wake.Dispose();
     }
 
-    private void Work(int worker)
+    private void Wake(int threads)
     {
-        int seen = 0;
-        while (true)
-        {
-            WaitForNext(ref seen);
-            if (_stopped)
-                return;
-            Drain(worker);
-            Interlocked.Decrement(ref _busy);
-        }
+        if (threads > 0)
+            _wake.Release(threads);
     }
 
-    private void WaitForNext(ref int seen)
+    private void Work(int worker)
     {
-        for (int i = 0; i < SpinIterations; i++)
-        {
-            if (Volatile.Read(ref _generation) != seen)
-            {
-                seen++;
-                return;
-            }
+        long seen = 0;
+        while (WaitForNext(ref seen))
+            Drain(worker);
+    }
 
+    // False once the pool is disposed.
+    private bool WaitForNext(ref long seen)
+    {
+        for (int i = 0; i < SpinIterations && !_stopped; i++)
+        {
+            if (IsNew(ref seen))
+                return true;
             Thread.SpinWait(10);
         }
 
         // Announce, then look again: a call that came in between either saw the announcement or is seen here. A
         // permit that was released needlessly only costs another look.
         Interlocked.Increment(ref _sleeping);
-        while (Volatile.Read(ref _generation) == seen)
+        bool found = false;
+        while (!_stopped && !(found = IsNew(ref seen)))
             _wake.Wait();
         Interlocked.Decrement(ref _sleeping);
-        seen++;
+        return found;
+    }
+
+    private bool IsNew(ref long seen)
+    {
+        long call = Volatile.Read(ref _ticket) >> 32;
+        bool isNew = call != seen;
+        seen = call;
+        return isNew;
     }
 
     private void Drain(int worker)
     {
         t_insideTask = true;
-        try
+        while (TryTake(out int task))
         {
-            for (int task = Take(); task < _tasks; task = Take())
-                _body(_state, task, worker);
+            try
+            {
+                if (_failure is null)
+                    _body(_state, task, worker);
+            }
+            catch (Exception error)
+            {
+                Interlocked.CompareExchange(ref _failure, error, null);
+            }
+
+            Interlocked.Increment(ref _done);
         }
-        catch (Exception error)
-        {
-            Interlocked.CompareExchange(ref _failure, error, null);
-            Volatile.Write(ref _next, int.MaxValue / 2);
-        }
-        finally
-        {
-            t_insideTask = false;
-        }
+
+        t_insideTask = false;
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private int Take() => Interlocked.Increment(ref _next) - 1;
+    // While a task is taken and not done, its call is not over, so body and state are the call's. The last task goes
+    // first.
+    private bool TryTake(out int task)
+    {
+        while (true)
+        {
+            long ticket = Volatile.Read(ref _ticket);
+            task = (int)ticket - 1;
+            if (task < 0)
+                return false;
+            if (Interlocked.CompareExchange(ref _ticket, ticket - 1, ticket) == ticket)
+                return true;
+        }
+    }
 }
