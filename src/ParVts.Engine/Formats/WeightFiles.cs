@@ -91,17 +91,19 @@ public sealed class WeightFiles : IDisposable
     private void AddShards(string folder, bool map)
     {
         string index = Path.Combine(folder, IndexName);
-        Dictionary<string, string> weightMap = JsonFile.Read(folder, IndexName, ConfigJson.Default.ShardIndexJson).WeightMap
+        Dictionary<string, string?> weightMap = JsonFile.Read(folder, IndexName, ConfigJson.Default.ShardIndexJson).WeightMap
             ?? throw new ModelFormatException(index, "weight_map", "is missing");
-        foreach (string shard in weightMap.Values.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal))
+        if (weightMap.Count == 0)
+            throw new ModelFormatException(index, "weight_map", "names no tensor");
+        foreach (string? shard in weightMap.Values.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal))
         {
             string path = ShardPath(folder, index, shard);
             if (!File.Exists(path))
-                throw new ModelFormatException(index, shard, "this shard is not in the folder; the download is incomplete");
+                throw new ModelFormatException(index, Path.GetFileName(path), "this shard is not in the folder; the download is incomplete");
             Add(SafetensorsFile.Open(path, map));
         }
 
-        foreach ((string name, string shard) in weightMap)
+        foreach ((string name, string? shard) in weightMap)
         {
             if (!tensors.TryGetValue(name, out StoredTensor? tensor))
                 throw new ModelFormatException(index, name, $"is said to be in {shard}, but is not there");
@@ -111,10 +113,10 @@ public sealed class WeightFiles : IDisposable
     }
 
     /// <summary>A shard is a file of the model's own folder: a downloaded index must not reach anything else.</summary>
-    private static string ShardPath(string folder, string index, string shard)
+    private static string ShardPath(string folder, string index, string? shard)
     {
-        bool plain = shard.Length is > 0 and <= 255 && shard is not ("." or "..") && shard.AsSpan().IndexOfAny("/\\:\0") < 0;
-        if (!plain)
+        bool plain = shard?.Length is > 0 and <= 255 && shard is not ("." or "..") && shard.AsSpan().IndexOfAny("/\\:\0") < 0;
+        if (shard is null || !plain)
             throw new ModelFormatException(index, "weight_map", $"names the shard '{shard}', which is not a plain file name");
         return Path.Combine(folder, shard);
     }
