@@ -105,7 +105,7 @@ internal static class JsonFile
                 case JsonTokenType.PropertyName:
                     string name = reader.GetString()!;
                     if (!seen.Peek().Add(name))
-                        throw new ModelFormatException(file, name, "occurs twice in one object");
+                        throw new Checked(file).Wrong(name, "occurs twice in one object");
                     break;
                 case JsonTokenType.String when reader.ValueIsEscaped:
                     // Raises an error for half a surrogate pair.

@@ -234,8 +234,5 @@ internal sealed class SafetensorsHeader
 
     private static string Describe(in Entry entry) => $"{entry.Type.Name()} [{string.Join(", ", entry.Shape)}]";
 
-    private ModelFormatException Wrong(string name, string message) => new(file, Shorten(name), message);
-
-    // A name may be as long as the header; a message should not.
-    private static string Shorten(string name) => name.Length <= 200 ? name : name[..200] + "…";
+    private ModelFormatException Wrong(string name, string message) => new Checked(file).Wrong(name, message);
 }
