@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text;
 using ParVts.Engine.Formats;
 using static ParVts.Engine.Tests.Formats.SafetensorsBytes;
@@ -114,6 +115,33 @@ public class SafetensorsRefusalTests
         using var folder = new TempFolder();
         Assert.That(() => SafetensorsFile.Open(folder.File("none.safetensors")), Throws.TypeOf<ModelFormatException>().With.Message.Contains("is not there"));
         Assert.That(() => SafetensorsFile.Open(folder.Path), Throws.TypeOf<ModelFormatException>());
+    }
+
+    [TestCase(1 << 18, null)]
+    [TestCase((1 << 18) + 1, "has more than 262144 tensors")]
+    public void The_number_of_tensors_is_bounded_and_many_open_in_good_time(int count, string? expected)
+    {
+        var text = new StringBuilder("{");
+        for (int i = 0; i < count; i++)
+            text.Append(i == 0 ? "" : ",").Append(Entry($"model.layers.{i}.weight", "U8", "[0]", 0, 0));
+        byte[] header = Encoding.ASCII.GetBytes(text.Append('}').ToString());
+        long allocated = GC.GetAllocatedBytesForCurrentThread();
+        long start = Stopwatch.GetTimestamp();
+        if (expected is null)
+            Assert.That(SafetensorsHeader.Parse(header, 0, "x").Entries, Has.Count.EqualTo(count));
+        else
+            Assert.That(() => SafetensorsHeader.Parse(header, 0, "x"), Throws.TypeOf<ModelFormatException>().With.Message.Contains(expected));
+        TestContext.Out.WriteLine($"{header.Length} bytes in {Stopwatch.GetElapsedTime(start).TotalSeconds:F2} s");
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - allocated, Is.LessThan(10L * header.Length));
+    }
+
+    [Test]
+    public void The_number_of_metadata_is_bounded()
+    {
+        string texts = string.Join(",", Enumerable.Range(0, (1 << 16) + 1).Select(i => $"\"{i}\":\"\""));
+        Assert.That(
+            () => SafetensorsHeader.Parse(Encoding.ASCII.GetBytes($"{{\"__metadata__\":{{{texts}}}}}"), 0, "x"),
+            Throws.TypeOf<ModelFormatException>().With.Message.Contains("more than 65536 texts"));
     }
 
     [TestCase("{}", 0, 0)]
