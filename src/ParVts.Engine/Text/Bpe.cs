@@ -41,8 +41,12 @@ internal sealed class Bpe
             _byteTokens = [.. Enumerable.Range(0, 256).Select(value => vocabulary.GetValueOrDefault($"<0x{value:X2}>", -1))];
     }
 
-    /// <summary>The key of a pair of ids in the table of merges.</summary>
-    public static long Pair(int left, int right) => ((long)left << 32) | (uint)right;
+    /// <summary>
+    /// The key of a pair of ids in the table of merges. Multiplied by an odd number, which keeps keys apart: the hash of a
+    /// plain pair would be left xor right, the same for every pair of two equal ids.
+    /// </summary>
+    public static long Pair(int left, int right) =>
+        unchecked((((long)left << 32) | (uint)right) * (long)0x9E3779B97F4A7C15);
 
     /// <summary>
     /// Appends the ids of a word. Where two neighbouring characters stand side by side in no token, no merge can cross,
