@@ -3,15 +3,8 @@ namespace ParVts.Engine.Imaging;
 /// <summary>Lays pixels with an alpha value over white, bit for bit as Pillow's <c>alpha_composite</c> does.</summary>
 internal static class Alpha
 {
-    // Pillow's fixed point: 7 more bits than the product of two bytes.
-    private const int Precision = 7;
-
-    /// <summary>One channel, over white.</summary>
-    public static byte OverWhite(int value, int alpha)
-    {
-        int sum = ((value * alpha + 255 * (255 - alpha)) << Precision) + (0x80 << Precision);
-        return (byte)((((sum >> 8) + sum) >> 8) >> Precision);
-    }
+    /// <summary>One channel, over white. Pillow computes in another way, and gets the same for all pairs of bytes.</summary>
+    public static byte OverWhite(int value, int alpha) => (byte)((value * alpha + 255 * (255 - alpha) + 127) / 255);
 
     /// <summary>Turns rows of RGBA into RGB.</summary>
     public static void ToRgb(ReadOnlySpan<byte> rgba, Span<byte> rgb, Transparency transparency)
