@@ -40,7 +40,8 @@ die() { say "build.sh: $1"; exit "${2:-1}"; }
 
 # --- what has to be there ---------------------------------------------------------------------------------------
 
-has_library() { ldconfig -p 2>/dev/null | grep -q -F "$1"; }
+# The whole output is read before it is searched: a grep -q that leaves early would fail the pipe.
+has_library() { [[ "$(ldconfig -p 2>/dev/null)" == *"$1"* ]]; }
 
 can_apt() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
@@ -50,7 +51,7 @@ apt_update() {
     apt_updated=1
 }
 
-apt_knows() { apt-cache show "$1" 2>/dev/null | grep -q '^Package:'; }
+apt_knows() { [ -n "$(apt-cache show "$1" 2>/dev/null)" ]; }
 
 # apt_install PACKAGE...: installs them, or says how. Fails where they are not there afterwards.
 apt_install() {
@@ -68,10 +69,11 @@ apt_install() {
 }
 
 find_dotnet() {
-    local place
+    local place sdks
     for place in "" "${DOTNET_ROOT:-}" "$HOME/.dotnet" /usr/share/dotnet /usr/lib/dotnet; do
         [ -z "$place" ] || [ -x "$place/dotnet" ] || continue
-        if PATH="${place:+$place:}$PATH" dotnet --list-sdks 2>/dev/null | grep -q "^${sdk_major//./\\.}\."; then
+        sdks=$(PATH="${place:+$place:}$PATH" dotnet --list-sdks 2>/dev/null) || continue
+        if [[ $'\n'$sdks == *$'\n'"$sdk_major".* ]]; then
             if [ -n "$place" ]; then
                 export PATH="$place:$PATH" DOTNET_ROOT="$place"
             fi
