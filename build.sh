@@ -267,7 +267,8 @@ verb_bench() {
     has_library libopenblas.so.0 || apt_install libopenblas0 || say "going on without OpenBLAS"
     command -v node >/dev/null || apt_install nodejs npm || say "going on without llama.cpp"
     ! command -v node >/dev/null || command -v npm >/dev/null || apt_install npm || say "going on without llama.cpp"
-    python3 -c 'import numpy' 2>/dev/null || apt_install python3-numpy || say "going on without llama.cpp"
+    python3 -c 'import numpy' 2>/dev/null || /usr/bin/python3 -c 'import numpy' 2>/dev/null ||
+        apt_install python3-numpy || say "going on without llama.cpp"
     dotnet_build tools/ParVts.Bench
     exec tools/peers/bench.sh "$@"
 }
