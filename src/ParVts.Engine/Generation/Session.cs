@@ -30,6 +30,7 @@ public sealed partial class Session : IDisposable
     private VisualTokenPolicy _policy;
     private char[] _text = new char[1024];
     private int _textLength;
+    private bool _endedByText;
     private bool _disposed;
     private bool _freed;
 
