@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 
@@ -11,17 +12,17 @@ internal static class JsonOutput
     /// <summary>Writes the object whose members <paramref name="members"/> writes.</summary>
     public static void Write(Action<Utf8JsonWriter> members)
     {
-        using var buffer = new MemoryStream();
-        using (var json = new Utf8JsonWriter(buffer, Options))
-        {
-            json.WriteStartObject();
-            members(json);
-            json.WriteEndObject();
-        }
-
+        using MemoryStream buffer = Serialise(members);
         buffer.WriteByte((byte)'\n');
         using Stream output = Console.OpenStandardOutput();
         output.Write(buffer.GetBuffer(), 0, (int)buffer.Length);
+    }
+
+    /// <summary>The same as text.</summary>
+    public static string ToText(Action<Utf8JsonWriter> members)
+    {
+        using MemoryStream buffer = Serialise(members);
+        return Encoding.UTF8.GetString(buffer.GetBuffer(), 0, (int)buffer.Length);
     }
 
     /// <summary>An array of numbers.</summary>
@@ -49,4 +50,15 @@ internal static class JsonOutput
     /// <summary>A time in milliseconds, to the microsecond.</summary>
     public static void WriteMilliseconds(this Utf8JsonWriter json, string name, double milliseconds) =>
         json.WriteNumber(name, Math.Round(milliseconds, 3));
+
+    private static MemoryStream Serialise(Action<Utf8JsonWriter> members)
+    {
+        var buffer = new MemoryStream();
+        using var json = new Utf8JsonWriter(buffer, Options);
+        json.WriteStartObject();
+        members(json);
+        json.WriteEndObject();
+        json.Flush();
+        return buffer;
+    }
 }
