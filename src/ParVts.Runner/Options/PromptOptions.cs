@@ -90,13 +90,12 @@ internal sealed class PromptOptions
     public string Policy(ParseResult parse) => parse.GetRequiredValue(_policy);
 
     /// <summary>--template, which must be one that there is.</summary>
-    public string Template(ParseResult parse)
-    {
-        string name = parse.GetRequiredValue(_template);
-        if (name != "auto" && !ChatTemplate.BuiltInNames.Contains(name))
-            throw new UsageException($"there is no template '{name}'; there are: auto, {string.Join(", ", ChatTemplate.BuiltInNames)}");
-        return name;
-    }
+    public string Template(ParseResult parse) => RequireTemplate(parse.GetRequiredValue(_template));
+
+    /// <summary>Refuses a template that there is not.</summary>
+    public static string RequireTemplate(string name) => name == "auto" || ChatTemplate.BuiltInNames.Contains(name)
+        ? name
+        : throw new UsageException($"there is no template '{name}'; there are: auto, {string.Join(", ", ChatTemplate.BuiltInNames)}");
 
     /// <summary>--image-aspect.</summary>
     public ImageAspect Aspect(ParseResult parse) => ParseAspect(parse.GetRequiredValue(_aspect));
