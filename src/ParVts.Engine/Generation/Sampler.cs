@@ -1,3 +1,5 @@
+using System.Numerics.Tensors;
+
 namespace ParVts.Engine.Generation;
 
 /// <summary>
@@ -78,7 +80,7 @@ internal sealed class Sampler
         if (_options.TopP < 1f)
             count = KeepMass(count, _options.TopP);
         if (_options.MinP > 0f)
-            count = KeepAbove(count, _options.MinP * _probabilities.AsSpan(0, count).Max());
+            count = KeepAbove(count, _options.MinP * TensorPrimitives.Max<float>(_probabilities.AsSpan(0, count)));
 
         double total = 0;
         for (int i = 0; i < count; i++)

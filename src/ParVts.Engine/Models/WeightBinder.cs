@@ -61,7 +61,7 @@ internal sealed class WeightBinder : IDisposable
     {
         StoredTensor stored = Get(name, [length]);
         float[] values = new float[length];
-        TensorConvert.ToFloat(stored, values);
+        stored.CopyTo(values);
         DeviceBuffer buffer = _device.Allocate(length * sizeof(float));
         _owned.Add(buffer);
         WidenedBytes += buffer.Bytes;

@@ -85,7 +85,7 @@ public sealed unsafe class CpuDevice : ComputeDevice
     /// <inheritdoc/>
     public override long ScratchBytes(in ScratchNeeds needs) => Math.Max(
         Gemm.WorkspaceBytes(needs.Rows, needs.Inner, Threads),
-        SegmentAttention.ScratchFloats(needs.HeadDim) * sizeof(float) * Threads);
+        Cpu.SegmentAttention.ScratchFloats(needs.HeadDim) * sizeof(float) * Threads);
 
     /// <inheritdoc/>
     public override void ReserveScratch(long bytes)

@@ -92,8 +92,8 @@ internal static unsafe class SegmentAttention
     {
         Work* work = (Work*)state;
 
-        // The last tiles of a causal segment see the most keys: they go first.
-        int tile = work->Tiles - 1 - task / work->Heads;
+        // The last tiles of a causal segment see the most keys; the pool runs the last tasks first.
+        int tile = task / work->Heads;
         int head = task % work->Heads;
         int index = 0;
         while (tile >= Tiles(work->Segments[index]))
