@@ -60,6 +60,13 @@ internal static class Application
 
     private static int ReportWrongUsage(ParseResult parse)
     {
+        if (parse.Tokens.Count == 0)
+        {
+            // Nothing was asked: show what could be.
+            parse.RootCommandResult.Command.Parse("--help").Invoke(new InvocationConfiguration { Output = Console.Error });
+            return (int)ExitCode.WrongUsage;
+        }
+
         foreach (string message in parse.Errors.Select(error => error.Message).Distinct())
             Console.Error.WriteLine($"error: {message}");
         string command = parse.CommandResult.Command is RootCommand ? "" : $" {parse.CommandResult.Command.Name}";

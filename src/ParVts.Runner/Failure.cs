@@ -1,5 +1,5 @@
 using ParVts.Engine;
-using ParVts.Engine.Compute;
+using InsufficientMemoryException = ParVts.Engine.Compute.InsufficientMemoryException;
 
 namespace ParVts.Runner;
 

@@ -97,7 +97,7 @@ internal static class DoctorCommand
             ("SSE4.2", Sse42.IsSupported), ("AVX", Avx.IsSupported), ("AVX2", Avx2.IsSupported), ("FMA", Fma.IsSupported),
             ("AVX512F", Avx512F.IsSupported), ("AVX512BW", Avx512BW.IsSupported), ("AVX512DQ", Avx512DQ.IsSupported),
             ("AVX512VBMI", Avx512Vbmi.IsSupported), ("AVX10.1", Avx10v1.IsSupported),
-            ("NEON", AdvSimd.IsSupported), ("DOTPROD", Dp.IsSupported), ("SVE", Sve.IsSupported),
+            ("NEON", AdvSimd.IsSupported), ("DOTPROD", Dp.IsSupported),
         ];
         return all.Where(set => set.Supported).Select(set => set.Name);
     }

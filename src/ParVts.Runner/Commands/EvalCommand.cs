@@ -13,12 +13,16 @@ internal static class EvalCommand
     // What public evaluations of short answers (VQAv2, GQA, TextVQA) allow.
     private const int MaxTokens = 16;
 
-    private const string Match = "An answer is right when it equals the expected one after trimming, lower-casing and dropping punctuation at its end.";
-
     public static Command Create()
     {
         var model = new ModelOptions();
-        var data = new Option<string>("--data") { Description = "Questions, one JSON object a line: image, question, answer, and optionally kind, id.", HelpName = "eval.jsonl", Required = true };
+        var data = new Option<string>("--data")
+        {
+            Description = "Questions, one JSON object a line: image, question, answer, and optionally kind, id. An answer is right when it "
+                + "equals the expected one after trimming, lower-casing and dropping punctuation at its end.",
+            HelpName = "eval.jsonl",
+            Required = true,
+        };
         var policies = new Option<string[]>("--policy")
         {
             Description = "A policy to measure; may be repeated. Agreement is with the first one.",
@@ -27,12 +31,17 @@ internal static class EvalCommand
         };
         var limit = new Option<int?>("--limit") { Description = "Only so many questions, from the first on.", HelpName = "N" };
         var output = new Option<string?>("--out") { Description = "Every question and answer, as CSV.", HelpName = "table.csv" };
-        var maxTokens = new Option<int>("--max-tokens") { Description = "New tokens at most; decoding is greedy.", HelpName = "N", DefaultValueFactory = _ => MaxTokens };
-        var template = new Option<string>("--template") { Description = "The chat template: auto for the checkpoint's own, or a built-in's name.", HelpName = "NAME", DefaultValueFactory = _ => "auto" };
+        var maxTokens = new Option<int>("--max-tokens")
+        {
+            Description = "New tokens at most; decoding is greedy.",
+            HelpName = "N",
+            DefaultValueFactory = _ => MaxTokens,
+        };
+        Option<string> template = PromptOptions.CreateTemplate();
         Option<string> aspect = PromptOptions.CreateAspect();
         var command = new CommandWithExamples(
             "eval",
-            $"Measure accuracy, agreement and speed of policies on a set of questions. {Match}",
+            "Measure accuracy, agreement and speed of policies on a set of questions.",
             """
             parvts eval --model demo --data eval.jsonl
             parvts eval --model demo --data eval.jsonl --policy dense --policy fastv:layer=2,keep=0.5 --out table.csv

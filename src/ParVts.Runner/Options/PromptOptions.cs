@@ -40,14 +40,17 @@ internal sealed class PromptOptions
         DefaultValueFactory = _ => "dense",
     };
 
-    private readonly Option<string> _template = new("--template")
+    private readonly Option<string> _template = CreateTemplate();
+
+    private readonly Option<string> _aspect = CreateAspect();
+
+    /// <summary>--template, which other commands have too.</summary>
+    public static Option<string> CreateTemplate() => new("--template")
     {
         Description = "The chat template: auto for the checkpoint's own, or a built-in's name.",
         HelpName = "NAME",
         DefaultValueFactory = _ => "auto",
     };
-
-    private readonly Option<string> _aspect = CreateAspect();
 
     /// <summary>--image-aspect, which other commands have too.</summary>
     public static Option<string> CreateAspect()

@@ -1,3 +1,4 @@
+using ParVts.Engine.Formats;
 using ParVts.Engine.Imaging;
 using Spectre.Console;
 
