@@ -10,22 +10,13 @@ internal sealed record Picture(string Name, RgbImage Image, TimeSpan DecodeTime)
     public static Picture Load(string name)
     {
         var watch = Stopwatch.StartNew();
-        RgbImage image = name == "-" ? ImageDecoder.Decode(ReadStandardInput()) : ImageDecoder.Load(name);
+        RgbImage image = name == "-" ? LoadStandardInput() : ImageDecoder.Load(name);
         return new Picture(name, image, watch.Elapsed);
     }
 
-    private static byte[] ReadStandardInput()
+    private static RgbImage LoadStandardInput()
     {
         using Stream input = Console.OpenStandardInput();
-        using var bytes = new MemoryStream();
-        byte[] block = new byte[65536];
-        for (int read; (read = input.Read(block)) > 0;)
-        {
-            bytes.Write(block, 0, read);
-            if (bytes.Length > ImageDecoder.MaxFileBytes)
-                throw new UsageException($"standard input holds more than the {ImageDecoder.MaxFileBytes} bytes that a picture may have");
-        }
-
-        return bytes.ToArray();
+        return ImageDecoder.Load(input);
     }
 }

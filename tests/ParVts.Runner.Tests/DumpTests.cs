@@ -67,13 +67,13 @@ public sealed class DumpTests
         Dump(question, path, "--image", other, "--stages", "pixel_values,vision_features,projected", "--max-tokens", "1");
         ModelConfig config = ModelConfigReader.Read(DemoModel.Model);
         using SafetensorsFile file = SafetensorsFile.Open(path);
-        float[] pixels = file.Tensors["pixel_values"].ToFloats();
+        float[][] pixels = [.. file.Tensors["pixel_values"].ToFloats().Chunk(3 * config.Vision.ImageSize * config.Vision.ImageSize)];
         using (Assert.EnterMultipleScope())
         {
             Assert.That(file.Tensors["pixel_values"].Shape[0], Is.EqualTo(2));
             Assert.That(file.Tensors["vision_features"].Shape[0], Is.EqualTo(2));
             Assert.That(file.Tensors["projected"].Shape[0], Is.EqualTo(2 * config.VisualTokensPerImage));
-            Assert.That(pixels[..(pixels.Length / 2)], Is.Not.EqualTo(pixels[(pixels.Length / 2)..]));
+            Assert.That(pixels[0].SequenceEqual(pixels[1]), Is.False, "each has its own pixels");
         }
     }
 
@@ -91,8 +91,8 @@ public sealed class DumpTests
         using (Assert.EnterMultipleScope())
         {
             Assert.That(ids.Count(id => id == config.ImageTokenId), Is.EqualTo(config.VisualTokensPerImage));
-            Assert.That(embeds[(first * hidden)..(first * hidden + projected.Length)], Is.EqualTo(projected));
-            Assert.That(file.Tensors["hidden.0"].ToFloats(), Is.EqualTo(embeds));
+            Assert.That(embeds.AsSpan(first * hidden, projected.Length).SequenceEqual(projected), Is.True, "projected rows enter the decoder");
+            Assert.That(file.Tensors["hidden.0"].ToFloats().SequenceEqual(embeds), Is.True, "hidden.0 is inputs_embeds");
             Assert.That(tokens.Select(token => (int)token), Is.EqualTo(json.GetProperty("tokens").Numbers()));
             for (int step = 0; step < tokens.Length; step++)
             {
