@@ -53,7 +53,10 @@ internal sealed class ChatLoop(Conversation conversation, bool json, bool verbos
     {
         if (_interactive)
             Console.Error.Write("> ");
-        return Console.In.ReadLine();
+        string? line = Console.In.ReadLine();
+        if (_interactive && line is null)
+            Terminal.Note("");
+        return line;
     }
 
     private void Handle(string line)

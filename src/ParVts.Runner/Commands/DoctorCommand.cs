@@ -16,7 +16,7 @@ internal static class DoctorCommand
     [
         ("CUDA driver", ["libcuda.so.1", "nvcuda.dll"], "comes with the NVIDIA driver"),
         ("NVRTC", ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2", "nvrtc64_130_0.dll", "nvrtc64_120_0.dll"],
-            "comes with the CUDA toolkit; Debian: apt install libnvrtc11.2 (component non-free)"),
+            "comes with the CUDA toolkit; Debian: apt-get install libnvrtc11.2 (component non-free)"),
         ("cuBLAS", ["libcublas.so.13", "libcublas.so.12", "libcublas.so.11", "cublas64_13.dll", "cublas64_12.dll"],
             "optional; comes with the CUDA toolkit"),
     ];
@@ -35,8 +35,8 @@ internal static class DoctorCommand
     {
         IReadOnlyList<Library> libraries =
         [
-            .. NativeCodecs.Probe().Select(codec => new Library(codec.Name, codec.Found, codec.Hint)),
-            .. CudaLibraries.Select(library => new Library(library.Name, FindFile(library.Files), library.Hint)),
+            .. NativeCodecs.Probe().Select(codec => new Library(codec.Reads, codec.LoadedAs, codec.Version, codec.Install)),
+            .. CudaLibraries.Select(library => new Library(library.Name, FindFile(library.Files), null, library.Hint)),
         ];
         if (parse.GetValue(CommonOptions.Json))
             WriteJson(libraries);
@@ -54,7 +54,7 @@ internal static class DoctorCommand
         WriteLine("SIMD", $"{string.Join(" ", InstructionSets())}; vectors of {VectorBits()} bits");
         WriteLine("memory", Sizes.Mebibytes(MemoryBytes()));
         foreach (Library library in libraries)
-            WriteLine(library.Name, library.Found is string file ? $"found ({file})" : $"missing: {library.Hint}");
+            WriteLine(library.Name, library.Describe());
     }
 
     private static void WriteLine(string name, string value) => Console.Out.WriteLine($"{name,-14}{value}");
@@ -77,6 +77,7 @@ internal static class DoctorCommand
             json.WriteString("name", library.Name);
             json.WriteBoolean("found", library.Found is not null);
             json.WriteString("file", library.Found);
+            json.WriteString("version", library.Version);
             json.WriteString("hint", library.Hint);
             json.WriteEndObject();
         }
@@ -126,5 +127,10 @@ internal static class DoctorCommand
     });
 
     /// <summary>A native library: the file that was found, or how to get one.</summary>
-    private sealed record Library(string Name, string? Found, string Hint);
+    private sealed record Library(string Name, string? Found, string? Version, string Hint)
+    {
+        public string Describe() => Found is null
+            ? $"missing: {Hint}"
+            : Version is null ? $"found ({Found})" : $"found ({Found}, version {Version})";
+    }
 }

@@ -3,8 +3,12 @@ using System.Globalization;
 using ParVts.Engine.Formats;
 using ParVts.Engine.Generation;
 using ParVts.Engine.Imaging;
+using ParVts.Engine.Imaging.Png;
+using ParVts.Engine.Imaging.Ppm;
+using ParVts.Engine.Imaging.Resampling;
 using ParVts.Runner.Options;
 using ParVts.Runner.Output;
+using ResampleFilter = ParVts.Engine.Imaging.Resampling.ResampleFilter;
 
 namespace ParVts.Runner.Commands;
 
@@ -64,8 +68,7 @@ internal static class ImageCommand
         RequireEnding(file, ".safetensors");
         ImagePreprocessor preprocessor = Preprocessing.Create(directory);
         (int height, int width) = preprocessor.OutputSize;
-        float[] pixels = new float[3 * height * width];
-        preprocessor.Process(Picture.Load(name).Image, pixels, aspect);
+        float[] pixels = preprocessor.Process(Picture.Load(name).Image, aspect);
         SafetensorsWriter.Write(file, [TensorToWrite.Of("pixel_values", pixels, 1, 3, height, width)]);
         Report(file, width, height, json);
     }
@@ -74,21 +77,11 @@ internal static class ImageCommand
     {
         string ending = RequireEnding(file, ".png", ".ppm");
         RgbImage image = Resampler.Resize(Picture.Load(name).Image, size.Width, size.Height, filter);
-        using (FileStream stream = File.Create(file))
-        {
-            if (ending == ".png")
-                PngWriter.Write(image, stream);
-            else
-                WritePpm(image, stream);
-        }
-
+        if (ending == ".png")
+            PngWriter.Save(image, file);
+        else
+            PpmWriter.Save(image, file);
         Report(file, image.Width, image.Height, json);
-    }
-
-    private static void WritePpm(RgbImage image, Stream stream)
-    {
-        stream.Write(System.Text.Encoding.ASCII.GetBytes($"P6\n{image.Width} {image.Height}\n255\n"));
-        stream.Write(image.Pixels);
     }
 
     private static void Report(string file, int width, int height, bool json)

@@ -1,5 +1,5 @@
-using ParVts.Engine.Formats;
 using ParVts.Engine.Imaging;
+using ParVts.Engine.Imaging.Resampling;
 using Spectre.Console;
 
 namespace ParVts.Runner.Output;
