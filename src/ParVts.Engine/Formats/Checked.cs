@@ -14,5 +14,12 @@ internal readonly record struct Checked(string File)
         value >= least && value <= most ? value : throw Wrong(property, $"is {value}, but must be from {least} to {most}");
 
     /// <summary>Makes the error.</summary>
-    public ModelFormatException Wrong(string property, string message) => new(File, property, message);
+    public ModelFormatException Wrong(string property, string message) => new(File, Excerpt(property), Excerpt(message));
+
+    /// <summary>The beginning of a text: names and values in a hostile file may have megabytes, a message should not.</summary>
+    public static string Excerpt(string text)
+    {
+        const int MaxLength = 600;
+        return text.Length <= MaxLength ? text : text[..MaxLength] + "…";
+    }
 }

@@ -11,7 +11,7 @@ internal sealed class ModelKindJson
 {
     public string? ModelType { get; set; }
 
-    public string[]? Architectures { get; set; }
+    public string?[]? Architectures { get; set; }
 
     public JsonElement QuantizationConfig { get; set; }
 }
@@ -241,7 +241,7 @@ internal sealed class ChatTemplateJson
 /// <summary>model.safetensors.index.json.</summary>
 internal sealed class ShardIndexJson
 {
-    public Dictionary<string, string>? WeightMap { get; set; }
+    public Dictionary<string, string?>? WeightMap { get; set; }
 }
 
 [JsonSourceGenerationOptions(

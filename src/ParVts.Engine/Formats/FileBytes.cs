@@ -4,7 +4,10 @@ using Microsoft.Win32.SafeHandles;
 
 namespace ParVts.Engine.Formats;
 
-/// <summary>The whole content of a file at a fixed address: mapped read-only, or read into memory of its own.</summary>
+/// <summary>
+/// The whole content of a file at a fixed address: mapped read-only, or read into memory of its own. Nothing but
+/// <see cref="Dispose"/> frees it, no finalizer either: addresses are handed out that the collector does not see.
+/// </summary>
 internal abstract unsafe class FileBytes : IDisposable
 {
     /// <summary>The first byte.</summary>
@@ -16,14 +19,14 @@ internal abstract unsafe class FileBytes : IDisposable
     /// <summary>Reads a file into native memory, so that nothing that happens to the file later matters.</summary>
     public static FileBytes Read(SafeFileHandle handle, long length) => new CopiedBytes(handle, length);
 
-    /// <summary>Unmaps or frees; further calls do nothing.</summary>
+    /// <summary>Unmaps or frees; further calls, from any thread, do nothing.</summary>
     public abstract void Dispose();
 
     private sealed class MappedBytes : FileBytes
     {
         private readonly MemoryMappedFile mapping;
         private readonly MemoryMappedViewAccessor view;
-        private byte* address;
+        private nint address;
 
         public MappedBytes(FileStream stream)
         {
@@ -38,16 +41,17 @@ internal abstract unsafe class FileBytes : IDisposable
                 throw;
             }
 
-            view.SafeMemoryMappedViewHandle.AcquirePointer(ref address);
+            byte* start = null;
+            view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
+            address = (nint)(start + view.PointerOffset);
         }
 
-        public override byte* Address => address + view.PointerOffset;
+        public override byte* Address => (byte*)address;
 
         public override void Dispose()
         {
-            if (address is null)
+            if (Interlocked.Exchange(ref address, 0) == 0)
                 return;
-            address = null;
             view.SafeMemoryMappedViewHandle.ReleasePointer();
             view.Dispose();
             mapping.Dispose();
@@ -58,11 +62,13 @@ internal abstract unsafe class FileBytes : IDisposable
     {
         private const int ChunkLength = 1 << 26;
 
-        private readonly NativeBlock block;
+        private const int Alignment = 64;
+
+        private nint address;
 
         public CopiedBytes(SafeFileHandle handle, long length)
         {
-            block = new NativeBlock((nuint)length);
+            address = (nint)NativeMemory.AlignedAlloc((nuint)length, Alignment);
             try
             {
                 for (long done = 0; done < length;)
@@ -76,27 +82,13 @@ internal abstract unsafe class FileBytes : IDisposable
             }
             catch
             {
-                block.Dispose();
+                Dispose();
                 throw;
             }
         }
 
-        public override byte* Address => (byte*)block.DangerousGetHandle();
+        public override byte* Address => (byte*)address;
 
-        public override void Dispose() => block.Dispose();
-    }
-
-    private sealed class NativeBlock : SafeHandleZeroOrMinusOneIsInvalid
-    {
-        private const int Alignment = 64;
-
-        public NativeBlock(nuint length)
-            : base(ownsHandle: true) => SetHandle((nint)NativeMemory.AlignedAlloc(length, Alignment));
-
-        protected override bool ReleaseHandle()
-        {
-            NativeMemory.AlignedFree((void*)handle);
-            return true;
-        }
+        public override void Dispose() => NativeMemory.AlignedFree((void*)Interlocked.Exchange(ref address, 0));
     }
 }

@@ -38,7 +38,7 @@ internal static class JsonFile
         json = CheckText(json, file);
         try
         {
-            RefuseDuplicates(json, file);
+            CheckTokens(json, file);
             return JsonSerializer.Deserialize(json, type) ?? throw new ModelFormatException(file, null, "holds null where an object is expected");
         }
         catch (JsonException e)
@@ -87,8 +87,8 @@ internal static class JsonFile
         return Utf8.IsValid(text) ? text : throw new ModelFormatException(file, null, "is not valid UTF-8");
     }
 
-    /// <summary>JSON leaves open which of two equal names counts; here neither does.</summary>
-    private static void RefuseDuplicates(ReadOnlySpan<byte> json, string file)
+    /// <summary>JSON leaves open which of two equal names counts; here neither does. Texts must be well-formed, also those that nobody reads.</summary>
+    private static void CheckTokens(ReadOnlySpan<byte> json, string file)
     {
         var reader = new Utf8JsonReader(json, ReaderOptions);
         var seen = new Stack<HashSet<string>>();
@@ -105,7 +105,11 @@ internal static class JsonFile
                 case JsonTokenType.PropertyName:
                     string name = reader.GetString()!;
                     if (!seen.Peek().Add(name))
-                        throw new ModelFormatException(file, name, "occurs twice in one object");
+                        throw new Checked(file).Wrong(name, "occurs twice in one object");
+                    break;
+                case JsonTokenType.String when reader.ValueIsEscaped:
+                    // Raises an error for half a surrogate pair.
+                    _ = reader.GetString();
                     break;
                 default:
                     break;

@@ -19,6 +19,9 @@ internal sealed class SafetensorsHeader
     /// <summary>The one name in the header that is no tensor's.</summary>
     public const string MetadataName = "__metadata__";
 
+    // Beyond every real file, and few enough that a header made to waste time and memory is refused in good time.
+    private const int MaxTensors = 1 << 18;
+    private const int MaxMetadata = 1 << 16;
     private const int MaxRank = 64;
 
     private static readonly JsonReaderOptions Options = new() { MaxDepth = 16 };
@@ -92,6 +95,8 @@ internal sealed class SafetensorsHeader
             {
                 if (!entries.TryAdd(name, ReadEntry(ref reader, name)))
                     throw Wrong(name, "occurs twice in the header");
+                if (entries.Count > MaxTensors)
+                    throw new ModelFormatException(file, null, $"has more than {MaxTensors} tensors");
                 continue;
             }
 
@@ -118,6 +123,8 @@ internal sealed class SafetensorsHeader
                 throw Wrong(MetadataName, $"the value of '{key}' must be a text");
             if (!metadata.TryAdd(key, reader.GetString()!))
                 throw Wrong(MetadataName, $"'{key}' occurs twice");
+            if (metadata.Count > MaxMetadata)
+                throw Wrong(MetadataName, $"has more than {MaxMetadata} texts");
         }
     }
 
@@ -234,8 +241,5 @@ internal sealed class SafetensorsHeader
 
     private static string Describe(in Entry entry) => $"{entry.Type.Name()} [{string.Join(", ", entry.Shape)}]";
 
-    private ModelFormatException Wrong(string name, string message) => new(file, Shorten(name), message);
-
-    // A name may be as long as the header; a message should not.
-    private static string Shorten(string name) => name.Length <= 200 ? name : name[..200] + "…";
+    private ModelFormatException Wrong(string name, string message) => new Checked(file).Wrong(name, message);
 }

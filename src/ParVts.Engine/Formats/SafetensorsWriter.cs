@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 
@@ -12,6 +13,7 @@ public static class SafetensorsWriter
     // A multiple of every element size in bytes, and of the 3 bytes that four 6-bit elements take.
     private const int PieceLength = 3 << 19;
 
+    private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
     private static readonly JsonWriterOptions HeaderOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>
@@ -92,13 +94,13 @@ public static class SafetensorsWriter
             return;
         writer.WriteStartObject(SafetensorsHeader.MetadataName);
         foreach ((string key, string value) in metadata)
-            writer.WriteString(key, value);
+            writer.WriteString(Text(key), Text(value));
         writer.WriteEndObject();
     }
 
     private static void WriteEntry(Utf8JsonWriter writer, TensorToWrite tensor, long begin, long end)
     {
-        writer.WriteStartObject(tensor.Name);
+        writer.WriteStartObject(Text(tensor.Name));
         writer.WriteString("dtype", tensor.Type.Name());
         writer.WriteStartArray("shape");
         foreach (long extent in tensor.Shape)
@@ -109,6 +111,20 @@ public static class SafetensorsWriter
         writer.WriteNumberValue(end);
         writer.WriteEndArray();
         writer.WriteEndObject();
+    }
+
+    /// <summary>The JSON writer would quietly replace half a surrogate pair, and the tensor would not be found by its name again.</summary>
+    private static string Text(string text)
+    {
+        try
+        {
+            StrictUtf8.GetByteCount(text);
+            return text;
+        }
+        catch (EncoderFallbackException e)
+        {
+            throw new ArgumentException($"The text '{text}' holds half a surrogate pair.", e);
+        }
     }
 
     private static void WriteData(FileStream stream, TensorToWrite tensor, long length)

@@ -84,38 +84,41 @@ public sealed class WeightFiles : IDisposable
         foreach (StoredTensor tensor in file.Tensors.Values)
         {
             if (!tensors.TryAdd(tensor.Name, tensor))
-                throw new ModelFormatException(file.Path, tensor.Name, $"is also in {Path.GetFileName(tensors[tensor.Name].File)}");
+                throw new Checked(file.Path).Wrong(tensor.Name, $"is also in {Path.GetFileName(tensors[tensor.Name].File)}");
         }
     }
 
     private void AddShards(string folder, bool map)
     {
         string index = Path.Combine(folder, IndexName);
-        Dictionary<string, string> weightMap = JsonFile.Read(folder, IndexName, ConfigJson.Default.ShardIndexJson).WeightMap
-            ?? throw new ModelFormatException(index, "weight_map", "is missing");
-        foreach (string shard in weightMap.Values.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal))
+        var check = new Checked(index);
+        Dictionary<string, string?> weightMap = JsonFile.Read(folder, IndexName, ConfigJson.Default.ShardIndexJson).WeightMap
+            ?? throw check.Wrong("weight_map", "is missing");
+        if (weightMap.Count == 0)
+            throw check.Wrong("weight_map", "names no tensor");
+        foreach (string? shard in weightMap.Values.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal))
         {
-            string path = ShardPath(folder, index, shard);
+            string path = ShardPath(folder, shard, check);
             if (!File.Exists(path))
-                throw new ModelFormatException(index, shard, "this shard is not in the folder; the download is incomplete");
+                throw check.Wrong(Path.GetFileName(path), "this shard is not in the folder; the download is incomplete");
             Add(SafetensorsFile.Open(path, map));
         }
 
-        foreach ((string name, string shard) in weightMap)
+        foreach ((string name, string? shard) in weightMap)
         {
             if (!tensors.TryGetValue(name, out StoredTensor? tensor))
-                throw new ModelFormatException(index, name, $"is said to be in {shard}, but is not there");
+                throw check.Wrong(name, $"is said to be in {shard}, but is not there");
             if (Path.GetFileName(tensor.File) != shard)
-                throw new ModelFormatException(index, name, $"is said to be in {shard}, but is in {Path.GetFileName(tensor.File)}");
+                throw check.Wrong(name, $"is said to be in {shard}, but is in {Path.GetFileName(tensor.File)}");
         }
     }
 
     /// <summary>A shard is a file of the model's own folder: a downloaded index must not reach anything else.</summary>
-    private static string ShardPath(string folder, string index, string shard)
+    private static string ShardPath(string folder, string? shard, in Checked check)
     {
-        bool plain = shard.Length is > 0 and <= 255 && shard is not ("." or "..") && shard.AsSpan().IndexOfAny("/\\:\0") < 0;
-        if (!plain)
-            throw new ModelFormatException(index, "weight_map", $"names the shard '{shard}', which is not a plain file name");
+        bool plain = shard?.Length is > 0 and <= 255 && shard is not ("." or "..") && shard.AsSpan().IndexOfAny("/\\:\0") < 0;
+        if (shard is null || !plain)
+            throw check.Wrong("weight_map", $"names the shard '{shard}', which is not a plain file name");
         return Path.Combine(folder, shard);
     }
 
