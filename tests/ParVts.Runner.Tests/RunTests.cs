@@ -100,6 +100,21 @@ public sealed class RunTests
     }
 
     [Test]
+    public void APlaceholderSaysWhereThePictureBelongs()
+    {
+        DemoQuestion question = DemoModel.Question("presence");
+        JsonElement front = Ask(question, "--json").Json.GetProperty("trace");
+        JsonElement back = Parvts.Run(
+            "run", "--model", DemoModel.Model, "--image", question.Image, "--prompt", question.Text + " <image>", "--json")
+            .Json.GetProperty("trace");
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(back.GetProperty("visual").GetInt32(), Is.EqualTo(front.GetProperty("visual").GetInt32()));
+            Assert.That(back.GetProperty("prefix").GetInt32(), Is.GreaterThan(front.GetProperty("prefix").GetInt32()));
+        }
+    }
+
+    [Test]
     public void SamplingOptionsReachTheEngine()
     {
         DemoQuestion question = DemoModel.Question("count");
