@@ -32,11 +32,15 @@ public sealed class ChatTests
         JsonElement turns = Chat(
             $"hello\n/reset\n/image {question.Image}\n{question.Text}\n/quit\nnever read\n", "--json", "--max-tokens", "8")
             .Json.GetProperty("turns");
+        JsonElement alone = Chat(question.Text, "--image", question.Image, "--json").Json.GetProperty("turns")[0];
         using (Assert.EnterMultipleScope())
         {
             Assert.That(turns.GetArrayLength(), Is.EqualTo(2));
             Assert.That(turns[0].GetProperty("visual_tokens").GetInt32(), Is.Zero);
-            Assert.That(turns[1].GetProperty("tokens").Numbers(), Is.EqualTo(question.ReferenceTokens), "nothing is left of the first turn");
+            Assert.That(turns[1].GetProperty("tokens").Numbers(), Is.EqualTo(question.ReferenceTokens));
+            Assert.That(
+                turns[1].GetProperty("prompt_tokens").GetInt32(), Is.EqualTo(alone.GetProperty("prompt_tokens").GetInt32()),
+                "nothing is left of the first turn");
         }
     }
 
