@@ -1,0 +1,201 @@
+<#
+.SYNOPSIS
+    One script for everything one does with this repository; '.\build.ps1 help' lists the verbs.
+.DESCRIPTION
+    The same verbs as build.sh. Each installs what it lacks (through winget), or says how.
+#>
+param([Parameter(Position = 0)][string] $Verb = 'help', [Parameter(ValueFromRemainingArguments)][string[]] $Rest = @())
+
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+Set-Location $PSScriptRoot
+
+$solution = 'ParVts.Native.sln'
+$framework = 'net10.0'
+$env:DOTNET_NOLOGO = '1'
+$env:DOTNET_CLI_TELEMETRY_OPTOUT = '1'
+$env:DOTNET_CLI_UI_LANGUAGE = 'en'
+
+$usage = @'
+usage: .\build.ps1 VERB [options]
+
+  setup                 install what building and testing need (.NET SDK 10; says how to get libjpeg-turbo and libwebp)
+  build                 build everything
+  run [ARGS]            ask the demo model a question about a picture; with ARGS, run 'parvts ARGS' instead
+                        (ARGS that begin with an option go to 'parvts run')
+  test                  build, then run all tests; the last line is 'N passed, N failed, N skipped'
+    --full              more and larger cases: minutes become an hour
+    --goldens DIR       take the golden data from DIR
+    --filter EXPR       only tests whose name matches: a word, or an expression such as 'FullyQualifiedName~Text'
+    --no-build          run what was built last
+  format [--verify]     format the code, or only say what is not formatted
+  bench                 matrix products and a 1.26 G-parameter model (against OpenBLAS and llama.cpp: build.sh, on Linux)
+  pack                  the runner as artifacts\parvts-VERSION.zip with its checksum
+  clean                 remove all that was built
+  help                  this text
+'@
+
+function Stop-With([string] $message, [int] $code = 1) {
+    [Console]::Error.WriteLine("build.ps1: $message")
+    exit $code
+}
+
+function Test-Sdk {
+    (Get-Command dotnet -ErrorAction SilentlyContinue) -and (@(dotnet --list-sdks) -match '^10\.0\.')
+}
+
+function Install-Sdk {
+    if (Test-Sdk) { return }
+    if (Get-Command winget -ErrorAction SilentlyContinue) {
+        winget install --exact --id Microsoft.DotNet.SDK.10 --accept-source-agreements --accept-package-agreements | Out-Host
+        $env:PATH = "$env:ProgramFiles\dotnet;$env:PATH"
+    }
+    if (-not (Test-Sdk)) {
+        Stop-With 'the .NET SDK 10.0 is not here. Install it from https://dotnet.microsoft.com/download/dotnet/10.0, then try again.'
+    }
+}
+
+# Messages go to the host, so that 'run --json' prints nothing but its object.
+function Invoke-Build([string] $target) {
+    dotnet build $target -c Release -v quiet -nologo -p:RestoreLockedMode=true | Out-Host
+    if ($LASTEXITCODE -ne 0) { Stop-With "$target does not build" }
+}
+
+function Invoke-Setup {
+    Install-Sdk
+    Write-Host ".NET SDK $(dotnet --version)"
+    if ($env:OS -eq 'Windows_NT') {
+        Write-Host 'PNG, PPM and BMP need nothing more. For JPEG and WebP, put turbojpeg.dll and libwebp.dll on the PATH.'
+    }
+}
+
+function Invoke-Run([string[]] $arguments) {
+    Install-Sdk
+    Invoke-Build 'src/ParVts.Runner'
+    if ($arguments.Count -eq 0) {
+        $demo = 'tests/data/demo-model'
+        $arguments = @('run', '--model', "$demo/model", '--image', "$demo/eval/images/0000.png",
+            '--prompt', 'how many objects are there?', '--show')
+    }
+    elseif ($arguments[0].StartsWith('-')) { $arguments = @('run') + $arguments }
+    dotnet "src/ParVts.Runner/bin/Release/$framework/parvts.dll" @arguments
+    exit $LASTEXITCODE
+}
+
+function Get-Count([string[]] $lines, [string] $label) {
+    $found = @($lines | Select-String "^  ${label}: (\d+)")
+    if ($found.Count -eq 0) { 0 } else { [int]$found[-1].Matches[0].Groups[1].Value }
+}
+
+function Invoke-Test([string[]] $arguments) {
+    $filter = @()
+    $build = $true
+    for ($i = 0; $i -lt $arguments.Count; $i++) {
+        $option = $arguments[$i]
+        if ($option -in '--goldens', '--filter' -and ++$i -ge $arguments.Count) { Stop-With "$option needs a value" 2 }
+        switch ($option) {
+            '--full' { $env:PARVTS_TEST_FULL = '1' }
+            '--no-build' { $build = $false }
+            '--goldens' {
+                if (-not (Test-Path $arguments[$i] -PathType Container)) { Stop-With "--goldens: there is no folder '$($arguments[$i])'" 2 }
+                $env:PARVTS_GOLDENS = (Resolve-Path $arguments[$i]).Path
+            }
+            '--filter' {
+                $filter = @('--filter', $(if ($arguments[$i] -match '[=~]') { $arguments[$i] } else { "FullyQualifiedName~$($arguments[$i])" }))
+            }
+            default { Stop-With "test: unknown option '$option' (see '.\build.ps1 help')" 2 }
+        }
+    }
+    Install-Sdk
+    if ($build) { Invoke-Build $solution }
+
+    $passed = 0; $failed = 0; $skipped = 0
+    $broken = @(); $skippedNames = @(); $failedNames = @()
+    foreach ($project in Get-ChildItem tests -Directory -Filter *.Tests) {
+        $name = $project.Name
+        Write-Host "== $name"
+        $program = "tests/$name/bin/Release/$framework/$name.dll"
+        if (-not (Test-Path $program)) { Write-Host "$program is not built"; $broken += $name; continue }
+        $lines = @()
+        dotnet $program --progress off --no-ansi --show-test-results 'failed,skipped' --show-stdout Failed --show-stderr Failed @filter |
+            ForEach-Object { $lines += "$_"; Write-Host $_ }
+        # 0: all passed; 2: some failed; 8: none matched, which is for the sum over all projects to judge.
+        if ($LASTEXITCODE -notin 0, 2, 8 -or -not ($lines -match '^  total: \d')) { $broken += $name }
+        $passed += Get-Count $lines 'succeeded'
+        $failed += Get-Count $lines 'failed'
+        $skipped += Get-Count $lines 'skipped'
+        for ($i = 0; $i -lt $lines.Count; $i++) {
+            # The reason is the line after.
+            if ($lines[$i] -cmatch '^skipped (.*)') { $skippedNames += "  $($Matches[1]): $(if ($i + 1 -lt $lines.Count) { $lines[$i + 1].Trim() })" }
+            if ($lines[$i] -cmatch '^failed (.*)') { $failedNames += "  $($Matches[1])" }
+        }
+    }
+    if ($skippedNames) { Write-Host "`nskipped:"; $skippedNames | Write-Host }
+    if ($failedNames) { Write-Host "`nfailed:"; $failedNames | Write-Host }
+    if ($broken) { Write-Host "did not run to the end: $($broken -join ' ')" }
+    Write-Host "$passed passed, $failed failed, $skipped skipped"
+    if ($failed -gt 0 -or $broken.Count -gt 0) { exit 1 }
+    if ($passed -eq 0) { Stop-With 'no test ran' }
+    exit 0
+}
+
+function Invoke-Format([string[]] $arguments) {
+    $verify = @()
+    if ($arguments.Count -gt 0) {
+        if ($arguments[0] -ne '--verify') { Stop-With "format: unknown option '$($arguments[0])'" 2 }
+        $verify = @('--verify-no-changes')
+    }
+    Install-Sdk
+    dotnet restore $solution --locked-mode -v quiet
+    dotnet format $solution --no-restore @verify
+    exit $LASTEXITCODE
+}
+
+function Invoke-Bench {
+    Install-Sdk
+    Invoke-Build 'tools/ParVts.Bench'
+    $bench = "tools/ParVts.Bench/bin/Release/$framework/ParVts.Bench.dll"
+    $model = 'artifacts/bench-model'
+    # A folder that is there is whole.
+    if (-not (Test-Path $model)) {
+        if (Test-Path "$model.partial") { Remove-Item -Recurse -Force "$model.partial" }
+        dotnet $bench make-model "$model.partial"
+        if ($LASTEXITCODE -ne 0) { Stop-With 'the model could not be made' }
+        Move-Item "$model.partial" $model
+    }
+    dotnet $bench gemm --threads 2
+    dotnet $bench model $model --threads 2 --prompt 640 --decode 16 --repeats 3
+    exit $LASTEXITCODE
+}
+
+function Invoke-Pack {
+    Install-Sdk
+    $version = ([xml](Get-Content Directory.Build.props)).SelectSingleNode('//Version').InnerText
+    $name = "parvts-$version"
+    foreach ($old in "artifacts/$name", "artifacts/$name.zip") { if (Test-Path $old) { Remove-Item -Recurse -Force $old } }
+    dotnet publish src/ParVts.Runner -c Release -v quiet -nologo -p:RestoreLockedMode=true -o "artifacts/$name"
+    if ($LASTEXITCODE -ne 0) { Stop-With 'the runner could not be published' }
+    Copy-Item LICENSE, README.md "artifacts/$name"
+    Compress-Archive "artifacts/$name" "artifacts/$name.zip"
+    $hash = (Get-FileHash "artifacts/$name.zip" -Algorithm SHA256).Hash.ToLowerInvariant()
+    "$hash  $name.zip" | Tee-Object artifacts/SHA256SUMS
+}
+
+function Invoke-Clean {
+    foreach ($folder in 'artifacts', 'out', 'TestResults') { if (Test-Path $folder) { Remove-Item -Recurse -Force $folder } }
+    Get-ChildItem src, tests, tools -Recurse -Directory -Include bin, obj, TestResults, __pycache__ |
+        Where-Object { Test-Path $_ } | Remove-Item -Recurse -Force
+}
+
+switch ($Verb) {
+    'setup' { Invoke-Setup }
+    'build' { Install-Sdk; Invoke-Build $solution }
+    'run' { Invoke-Run $Rest }
+    'test' { Invoke-Test $Rest }
+    'format' { Invoke-Format $Rest }
+    'bench' { Invoke-Bench }
+    'pack' { Invoke-Pack }
+    'clean' { Invoke-Clean }
+    { $_ -in 'help', '-h', '--help' } { Write-Output $usage }
+    default { Write-Output $usage; Stop-With "there is no verb '$Verb'" 2 }
+}

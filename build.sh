@@ -1,0 +1,301 @@
+#!/usr/bin/env bash
+# One script for everything one does with this repository; './build.sh help' lists the verbs.
+# Each verb installs what it lacks, so that any of them may be the first thing typed in a fresh clone.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+readonly solution=ParVts.Native.sln
+readonly configuration=Release
+readonly framework=net10.0
+readonly sdk_major=10.0
+
+export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_CLI_UI_LANGUAGE=en
+export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1 DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1 DOTNET_GENERATE_ASPNET_CERTIFICATE=false
+export PATH="$PATH:/usr/sbin:/sbin"
+
+usage() {
+    cat <<'TEXT'
+usage: ./build.sh VERB [options]
+
+  setup                 install what building and testing need (.NET SDK 10, libturbojpeg, libwebp)
+  build                 build everything
+  run [ARGS]            ask the demo model a question about a picture; with ARGS, run 'parvts ARGS' instead
+                        (ARGS that begin with an option go to 'parvts run')
+  test                  build, then run all tests; the last line is 'N passed, N failed, N skipped'
+    --full              more and larger cases: minutes become an hour
+    --goldens DIR       take the golden data from DIR
+    --filter EXPR       only tests whose name matches: a word, or an expression such as 'FullyQualifiedName~Text'
+    --no-build          run what was built last
+  format [--verify]     format the code, or only say what is not formatted
+  bench [--save]        matrix products against OpenBLAS, a 1.26 G-parameter model against llama.cpp;
+                        --save writes docs/measurements/cpu-DATE.md (needs 8 GB of disk and some minutes)
+  pack                  the runner as artifacts/parvts-VERSION.tar.gz with its checksum
+  clean                 remove all that was built
+  help                  this text
+TEXT
+}
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "build.sh: $1"; exit "${2:-1}"; }
+
+# --- what has to be there ---------------------------------------------------------------------------------------
+
+# The whole output is read before it is searched: a grep -q that leaves early would fail the pipe.
+has_library() { [[ "$(ldconfig -p 2>/dev/null)" == *"$1"* ]]; }
+
+can_apt() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+
+apt_updated=
+apt_update() {
+    [ -n "$apt_updated" ] || apt-get update -q >&2 || say "apt-get update did not succeed; going on with what is known"
+    apt_updated=1
+}
+
+apt_knows() { [ -n "$(apt-cache show "$1" 2>/dev/null)" ]; }
+
+# apt_install PACKAGE...: installs them, or says how. Fails where they are not there afterwards.
+apt_install() {
+    if ! command -v apt-get >/dev/null; then
+        say "this system has no apt; install the equivalent of: $*"
+        return 1
+    fi
+    if ! can_apt; then
+        say "not root; type this, then try again:  sudo apt-get install -y $*"
+        return 1
+    fi
+    say "installing: $*"
+    apt_update
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >&2
+}
+
+find_dotnet() {
+    local place sdks
+    for place in "" "${DOTNET_ROOT:-}" "$HOME/.dotnet" /usr/share/dotnet /usr/lib/dotnet; do
+        [ -z "$place" ] || [ -x "$place/dotnet" ] || continue
+        sdks=$(PATH="${place:+$place:}$PATH" dotnet --list-sdks 2>/dev/null) || continue
+        if [[ $'\n'$sdks == *$'\n'"$sdk_major".* ]]; then
+            if [ -n "$place" ]; then
+                export PATH="$place:$PATH" DOTNET_ROOT="$place"
+            fi
+            return 0
+        fi
+    done
+    return 1
+}
+
+need_dotnet() {
+    find_dotnet && return
+    say ".NET SDK $sdk_major is not here"
+    if can_apt; then
+        apt_update
+        if apt_knows "dotnet-sdk-$sdk_major" && apt_install "dotnet-sdk-$sdk_major" && find_dotnet; then
+            return
+        fi
+    fi
+    install_dotnet_in_home && find_dotnet && return
+    die "$(cat <<TEXT
+no .NET SDK $sdk_major could be installed. Either of these does it; then try again:
+  where the archive has it:  sudo apt-get install -y dotnet-sdk-$sdk_major
+  anywhere:                  curl -fsSL https://dot.net/v1/dotnet-install.sh | bash -s -- --channel $sdk_major
+More ways: https://learn.microsoft.com/dotnet/core/install/linux
+TEXT
+)"
+}
+
+# Microsoft's own script puts the SDK into ~/.dotnet: for systems whose archive lacks it.
+install_dotnet_in_home() {
+    local package ssl=() script
+    if can_apt; then
+        for package in libssl3t64 libssl3; do
+            if apt_knows "$package"; then ssl=("$package"); break; fi
+        done
+        command -v curl >/dev/null && has_library libssl.so.3 && has_library libstdc++.so.6 ||
+            apt_install ca-certificates curl libstdc++6 "${ssl[@]}" || return 1
+    fi
+    command -v curl >/dev/null || return 1
+    say "installing the .NET SDK into $HOME/.dotnet"
+    script=$(mktemp)
+    if curl -fsSL --connect-timeout 20 -o "$script" https://dot.net/v1/dotnet-install.sh; then
+        bash "$script" --channel "$sdk_major" --install-dir "$HOME/.dotnet" >&2 || { rm -f "$script"; return 1; }
+    else
+        rm -f "$script"
+        return 1
+    fi
+    rm -f "$script"
+}
+
+# JPEG and WebP go through the system's libraries. Not fatal: PNG, PPM and BMP need none, and their tests say what they miss.
+want_image_libraries() {
+    local packages=()
+    has_library libturbojpeg.so.0 || packages+=(libturbojpeg0)
+    has_library libwebp.so.7 || packages+=(libwebp7)
+    [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}" || say "going on without ${packages[*]}"
+}
+
+# --- verbs ------------------------------------------------------------------------------------------------------
+
+# Messages go to standard error, so that 'run --json' prints nothing but its object.
+dotnet_build() {
+    local options=(-c "$configuration" -v quiet -nologo -p:RestoreLockedMode=true)
+    # Build servers that outlive the build would hold a CI's output open.
+    [ "${CI:-}" != true ] || options+=(-nodeReuse:false -p:UseSharedCompilation=false)
+    dotnet build "$1" "${options[@]}" >&2 || die "$1 does not build"
+}
+
+verb_setup() {
+    need_dotnet
+    want_image_libraries
+    say ".NET SDK $(dotnet --version)"
+}
+
+verb_build() {
+    [ $# -eq 0 ] || die "build takes no options" 2
+    need_dotnet
+    dotnet_build "$solution"
+}
+
+verb_run() {
+    need_dotnet
+    dotnet_build src/ParVts.Runner
+    local parvts=(dotnet "src/ParVts.Runner/bin/$configuration/$framework/parvts.dll")
+    if [ $# -eq 0 ]; then
+        local demo=tests/data/demo-model
+        set -- run --model "$demo/model" --image "$demo/eval/images/0000.png" --prompt "how many objects are there?" --show
+    elif [[ $1 == -* ]]; then
+        set -- run "$@"
+    fi
+    exec "${parvts[@]}" "$@"
+}
+
+verb_test() {
+    local filter=() build=1
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --full) export PARVTS_TEST_FULL=1 ;;
+            --no-build) build= ;;
+            --goldens)
+                [ $# -ge 2 ] || die "--goldens needs a folder" 2
+                [ -d "$2" ] || die "--goldens: there is no folder '$2'" 2
+                PARVTS_GOLDENS=$(cd "$2" && pwd)
+                export PARVTS_GOLDENS
+                shift ;;
+            --filter)
+                [ $# -ge 2 ] || die "--filter needs an expression" 2
+                case $2 in
+                    *[=~]*) filter=(--filter "$2") ;;
+                    *) filter=(--filter "FullyQualifiedName~$2") ;;
+                esac
+                shift ;;
+            *) die "test: unknown option '$1' (see './build.sh help')" 2 ;;
+        esac
+        shift
+    done
+    need_dotnet
+    want_image_libraries
+    [ -z "$build" ] || dotnet_build "$solution"
+
+    local logs passed=0 failed=0 skipped=0 broken=() project name
+    logs=$(mktemp -d)
+    # shellcheck disable=SC2064 # the folder of now
+    trap "rm -rf '$logs'" EXIT
+    for project in tests/*.Tests; do
+        name=${project##*/}
+        run_tests "$name" "$logs/$name" "${filter[@]}" || broken+=("$name")
+        passed=$((passed + $(count succeeded "$logs/$name")))
+        failed=$((failed + $(count failed "$logs/$name")))
+        skipped=$((skipped + $(count skipped "$logs/$name")))
+    done
+
+    list skipped "$logs"
+    list failed "$logs"
+    [ ${#broken[@]} -eq 0 ] || say "did not run to the end: ${broken[*]}"
+    printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+    [ "$failed" -eq 0 ] && [ ${#broken[@]} -eq 0 ] || exit 1
+    [ "$passed" -gt 0 ] || die "no test ran"
+}
+
+# run_tests NAME LOG OPTIONS...: fails where the program ended in another way than with tests that passed or failed.
+run_tests() {
+    local name=$1 log=$2 program status=0
+    shift 2
+    program="tests/$name/bin/$configuration/$framework/$name.dll"
+    echo "== $name"
+    if [ ! -f "$program" ]; then
+        echo "$program is not built" | tee "$log"
+        return 1
+    fi
+    dotnet "$program" --progress off --no-ansi --show-test-results failed,skipped --show-stdout Failed --show-stderr Failed "$@" 2>&1 |
+        tee "$log" || status=${PIPESTATUS[0]}
+    # 0: all passed; 2: some failed; 8: none matched, which is for the sum over all projects to judge.
+    case $status in
+        0 | 2 | 8) grep -q '^  total: [0-9]' "$log" ;;
+        *) echo "$name ended with exit code $status"; return 1 ;;
+    esac
+}
+
+count() {
+    local number
+    number=$(sed -n "s/^  $1: \([0-9]*\).*/\1/p" "$2" | tail -n 1)
+    echo "${number:-0}"
+}
+
+# list skipped|failed LOGS: the names, and for what was skipped the reason, which is the line after.
+list() {
+    local found
+    if [ "$1" = skipped ]; then
+        found=$(awk '/^skipped / { name = substr($0, 9); getline; sub(/^ +/, ""); print "  " name ": " $0 }' "$2"/*)
+    else
+        found=$(sed -n "s/^failed /  /p" "$2"/*)
+    fi
+    [ -z "$found" ] || printf '\n%s:\n%s\n' "$1" "$found"
+}
+
+verb_format() {
+    local verify=()
+    case ${1:-} in
+        "") ;;
+        --verify) verify=(--verify-no-changes) ;;
+        *) die "format: unknown option '$1'" 2 ;;
+    esac
+    need_dotnet
+    dotnet restore "$solution" --locked-mode -v quiet >&2
+    dotnet format "$solution" --no-restore "${verify[@]}"
+}
+
+verb_bench() {
+    need_dotnet
+    has_library libopenblas.so.0 || apt_install libopenblas0 || say "going on without OpenBLAS"
+    command -v node >/dev/null || apt_install nodejs npm || say "going on without llama.cpp"
+    ! command -v node >/dev/null || command -v npm >/dev/null || apt_install npm || say "going on without llama.cpp"
+    python3 -c 'import numpy' 2>/dev/null || /usr/bin/python3 -c 'import numpy' 2>/dev/null ||
+        apt_install python3-numpy || say "going on without llama.cpp"
+    dotnet_build tools/ParVts.Bench
+    exec tools/peers/bench.sh "$@"
+}
+
+verb_pack() {
+    need_dotnet
+    local version name
+    version=$(sed -n 's:.*<Version>\(.*\)</Version>.*:\1:p' Directory.Build.props)
+    name="parvts-$version"
+    rm -rf "artifacts/$name" "artifacts/$name.tar.gz"
+    dotnet publish src/ParVts.Runner -c "$configuration" -v quiet -nologo -p:RestoreLockedMode=true -o "artifacts/$name" >&2
+    cp LICENSE README.md "artifacts/$name/"
+    # The same tree gives the same bytes.
+    tar -C artifacts --sort=name --owner=0 --group=0 --numeric-owner --mtime='2026-01-01 00:00Z' -cf - "$name" |
+        gzip -9n >"artifacts/$name.tar.gz"
+    (cd artifacts && sha256sum "$name.tar.gz" | tee SHA256SUMS)
+}
+
+verb_clean() {
+    rm -rf artifacts out TestResults
+    find src tests tools -type d \( -name bin -o -name obj -o -name TestResults -o -name __pycache__ \) -prune -exec rm -rf {} +
+}
+
+verb=${1:-help}
+[ $# -eq 0 ] || shift
+case $verb in
+    setup | build | run | test | format | bench | pack | clean) "verb_$verb" "$@" ;;
+    help | -h | --help) usage ;;
+    *) usage >&2; die "there is no verb '$verb'" 2 ;;
+esac
