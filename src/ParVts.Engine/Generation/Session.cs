@@ -65,6 +65,9 @@ public sealed partial class Session : IDisposable
 
     internal KvStore Kv => _run.Kv;
 
+    /// <summary>The rows of the prefill under way; during a call of <see cref="Sink"/>, those of its layer.</summary>
+    internal RowBatch Rows => _state.Rows;
+
     /// <summary>Receives progress; called on the generating thread.</summary>
     public Action<GenerationProgress>? Progress { get; set; }
 
