@@ -19,25 +19,9 @@ internal sealed record PromptText(string Text, bool IsRaw)
     /// </summary>
     public static ChatMessage UserMessage(string text, int images)
     {
-        var parts = new List<ChatPart>();
-        if (!text.Contains(Placeholder, StringComparison.Ordinal))
-        {
-            for (int image = 0; image < images; image++)
-                parts.Add(ChatPart.Image);
-            parts.Add(ChatPart.OfText(text));
-            return new ChatMessage("user", parts);
-        }
-
-        string[] pieces = text.Split(Placeholder);
-        for (int piece = 0; piece < pieces.Length; piece++)
-        {
-            if (piece > 0)
-                parts.Add(ChatPart.Image);
-            if (pieces[piece].Length > 0)
-                parts.Add(ChatPart.OfText(pieces[piece]));
-        }
-
-        return new ChatMessage("user", parts);
+        if (text.Contains(Placeholder, StringComparison.Ordinal))
+            return new ChatMessage("user", [ChatPart.OfTextWithPlaceholders(text)]);
+        return new ChatMessage("user", [.. Enumerable.Repeat(ChatPart.Image, images), ChatPart.OfText(text)]);
     }
 
     /// <summary>What the model answered.</summary>

@@ -26,7 +26,7 @@ public static class Preprocessing
             DoNormalize = config.DoNormalize,
             ImageMean = config.ImageMean,
             ImageStd = config.ImageStd,
-            PadToSquare = config.DoPad,
+            PadToSquare = config is { DoPad: true, ImageProcessorType: "LlavaImageProcessor" },
         });
     }
 

@@ -1,3 +1,4 @@
+using System.Text;
 using ParVts.Engine.Formats;
 using ParVts.Engine.Text;
 
@@ -9,13 +10,17 @@ namespace ParVts.Engine.Generation;
 /// </summary>
 internal sealed class PromptBuilder
 {
+    private const string Placeholder = "<image>";
+
     private readonly Tokenizer _tokenizer;
     private readonly ChatTemplate _own;
     private readonly string? _bos;
     private readonly string? _eos;
+    private readonly string _imageToken;
 
-    private PromptBuilder(Tokenizer tokenizer, ChatTemplate own, string? bos, string? eos)
+    private PromptBuilder(Tokenizer tokenizer, ChatTemplate own, string? bos, string? eos, string imageToken)
     {
+        _imageToken = imageToken;
         _tokenizer = tokenizer;
         _own = own;
         _bos = bos;
@@ -27,8 +32,9 @@ internal sealed class PromptBuilder
         TokenizerConfig settings = TokenizerConfig.Read(directory);
         ChatTemplate own = settings.ChatTemplate is string jinja
             ? ChatTemplate.Parse(jinja, directory)
-            : ChatTemplate.BuiltIn(config.Family switch { _ => "llava-1.5" });
-        return new PromptBuilder(tokenizer, own, settings.BosToken, settings.EosToken);
+            : ChatTemplate.BuiltIn(DefaultTemplate(config.Family));
+        string imageToken = tokenizer.IdToToken(config.ImageTokenId) ?? Placeholder;
+        return new PromptBuilder(tokenizer, own, settings.BosToken, settings.EosToken, imageToken);
     }
 
     /// <summary>The ids of a conversation that waits for an answer; one image id a picture.</summary>
@@ -37,19 +43,50 @@ internal sealed class PromptBuilder
         if (messages.All(message => message.Content.All(part => part.IsImage is false && part.Text.Length == 0)))
             throw new RequestException("the prompt is empty: give a text or an image");
         ChatTemplate chosen = template == "auto" ? _own : ChatTemplate.BuiltIn(template);
-        IReadOnlyList<RenderedSegment> segments = chosen.RenderSegments(messages, true, _bos, _eos);
-        string text = string.Concat(segments.Select(segment => segment.Text));
+        var text = new StringBuilder();
         var plain = new List<Range>();
-        int length = 0;
-        foreach (RenderedSegment segment in segments)
+        foreach (RenderedSegment segment in chosen.RenderSegments([.. messages.Select(WithModelsToken)], true, _bos, _eos))
         {
             if (segment.IsUserText)
-                plain.Add(length..(length + segment.Text.Length));
-            length += segment.Text.Length;
+                AddPlain(segment, text.Length, plain);
+            text.Append(segment.Text);
         }
 
         // A template that writes the begin-of-sequence token itself must not get a second one.
-        bool addSpecial = _bos is null || !text.StartsWith(_bos, StringComparison.Ordinal);
-        return _tokenizer.Encode(text, addSpecial, plain);
+        string whole = text.ToString();
+        bool addSpecial = string.IsNullOrEmpty(_bos) || !whole.StartsWith(_bos, StringComparison.Ordinal);
+        return _tokenizer.Encode(whole, addSpecial, plain);
+    }
+
+    private static string DefaultTemplate(ModelFamily family) => family switch
+    {
+        ModelFamily.Llava => "llava-1.5",
+        _ => throw new ArgumentOutOfRangeException(nameof(family), family, "the family has no default template"),
+    };
+
+    private ChatMessage WithModelsToken(ChatMessage message) => message with
+    {
+        Content =
+        [
+            .. message.Content.Select(part => part.HasPlaceholders
+                ? part with { Text = part.Text.Replace(Placeholder, _imageToken, StringComparison.Ordinal) }
+                : part),
+        ],
+    };
+
+    // What of a user's text is nothing but text: all of it, or all but the placeholders of pictures.
+    private void AddPlain(RenderedSegment segment, int start, List<Range> plain)
+    {
+        int from = 0;
+        while (segment.HasPlaceholders)
+        {
+            int place = segment.Text.IndexOf(_imageToken, from, StringComparison.Ordinal);
+            if (place < 0)
+                break;
+            plain.Add((start + from)..(start + place));
+            from = place + _imageToken.Length;
+        }
+
+        plain.Add((start + from)..(start + segment.Text.Length));
     }
 }

@@ -3,13 +3,20 @@ namespace ParVts.Engine.Text;
 /// <summary>A part of a message: text, or a picture. Immutable.</summary>
 /// <param name="IsImage">True for a picture.</param>
 /// <param name="Text">The text; empty for a picture.</param>
-public sealed record ChatPart(bool IsImage, string Text)
+/// <param name="HasPlaceholders">True where image placeholders in the text stand for pictures.</param>
+public sealed record ChatPart(bool IsImage, string Text, bool HasPlaceholders = false)
 {
     /// <summary>A picture.</summary>
     public static ChatPart Image { get; } = new(true, "");
 
-    /// <summary>Text.</summary>
+    /// <summary>Text; whatever it holds, it is nothing but text.</summary>
     public static ChatPart OfText(string text) => new(false, text);
+
+    /// <summary>
+    /// Text in which each image placeholder (<c>&lt;image&gt;</c>) is the next picture's place. Templates that put
+    /// pictures in front of a turn's text leave these where they are.
+    /// </summary>
+    public static ChatPart OfTextWithPlaceholders(string text) => new(false, text, true);
 }
 
 /// <summary>A turn of a conversation.</summary>
@@ -20,7 +27,8 @@ public sealed record ChatMessage(string Role, IReadOnlyList<ChatPart> Content);
 /// <summary>A stretch of rendered text.</summary>
 /// <param name="Text">The text.</param>
 /// <param name="IsUserText">True where it came from a message, false where from the template.</param>
-public readonly record struct RenderedSegment(string Text, bool IsUserText);
+/// <param name="HasPlaceholders">True where image placeholders in a message's text stand for pictures.</param>
+public readonly record struct RenderedSegment(string Text, bool IsUserText, bool HasPlaceholders = false);
 
 /// <summary>
 /// A chat template: the Jinja text that published checkpoints carry, run by a small interpreter of the subset that they
@@ -73,14 +81,14 @@ public sealed class ChatTemplate
         IReadOnlyList<ChatMessage> messages, bool addGenerationPrompt = true, string? bosToken = null, string? eosToken = null)
     {
         string whole = Render(messages, addGenerationPrompt, bosToken, eosToken);
-        List<string> texts = [.. messages.SelectMany(message => message.Content).Where(part => !part.IsImage).Select(part => part.Text)];
+        List<ChatPart> texts = [.. messages.SelectMany(message => message.Content).Where(part => !part.IsImage)];
 
         // Rendered once more with marks for the texts; templates that trim are found by trimming as they would.
         int next = 0;
         string marked = Run(messages, addGenerationPrompt, bosToken, eosToken, _ => Mark(next++));
         foreach (Func<string, string> form in new Func<string, string>[] { text => text, text => text.Trim() })
         {
-            List<RenderedSegment> segments = Cut(marked, [.. texts.Select(form)]);
+            List<RenderedSegment> segments = Cut(marked, [.. texts.Select(part => part with { Text = form(part.Text) })]);
             if (string.Concat(segments.Select(segment => segment.Text)) == whole)
                 return segments;
         }
@@ -90,7 +98,7 @@ public sealed class ChatTemplate
 
     private static string Mark(int index) => $"\uE0F0{(char)(0xE100 + index % 0x700)}{(char)(0xE100 + index / 0x700)}\uE0F1";
 
-    private static List<RenderedSegment> Cut(string marked, string[] texts)
+    private static List<RenderedSegment> Cut(string marked, ChatPart[] texts)
     {
         var segments = new List<RenderedSegment>();
         int last = 0;
@@ -102,7 +110,7 @@ public sealed class ChatTemplate
             if (index < 0 || index >= texts.Length)
                 continue;
             segments.Add(new RenderedSegment(marked[last..i], false));
-            segments.Add(new RenderedSegment(texts[index], true));
+            segments.Add(new RenderedSegment(texts[index].Text, true, texts[index].HasPlaceholders));
             last = i + 4;
         }
 
@@ -113,12 +121,15 @@ public sealed class ChatTemplate
 
     // For templates that rewrite texts: each is looked for behind the one before; what is not found as it stands is
     // taken with everything up to the end, so that nothing of it can count as a special token.
-    private static List<RenderedSegment> Search(string whole, List<string> texts)
+    private static List<RenderedSegment> Search(string whole, List<ChatPart> texts)
     {
         var segments = new List<RenderedSegment>();
         int last = 0;
-        foreach (string text in texts.Select(text => text.Trim()).Where(text => text.Length > 0))
+        foreach (ChatPart part in texts)
         {
+            string text = part.Text.Trim();
+            if (text.Length == 0)
+                continue;
             int place = whole.IndexOf(text, last, StringComparison.Ordinal);
             if (place < 0)
             {
@@ -127,7 +138,7 @@ public sealed class ChatTemplate
             }
 
             segments.Add(new RenderedSegment(whole[last..place], false));
-            segments.Add(new RenderedSegment(text, true));
+            segments.Add(new RenderedSegment(text, true, part.HasPlaceholders));
             last = place + text.Length;
         }
 

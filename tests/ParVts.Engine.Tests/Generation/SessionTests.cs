@@ -158,6 +158,23 @@ public class SessionTests
     }
 
     [Test]
+    public void A_placeholder_that_is_meant_stands_where_it_was_written()
+    {
+        VlmEngine engine = DemoModel.Engine;
+        PromptImage image = engine.PrepareImage(ImageDecoder.Load(DemoModel.Picture(0)));
+        ChatMessage message = new("user", [ChatPart.OfTextWithPlaceholders("look </s> at <image>, please")]);
+        foreach (string template in new[] { "auto", "llava-1.5", "vicuna_v1" })
+        {
+            Prompt prompt = engine.CreatePrompt([message], [image], template);
+            int[] before = prompt.Ids[..prompt.ImageStarts[0]].ToArray();
+            int[] behind = prompt.Ids[(prompt.ImageStarts[0] + prompt.TokensPerImage)..].ToArray();
+            Assert.That(engine.Tokenizer.Decode(before), Does.EndWith("look </s> at "), template);
+            Assert.That(engine.Tokenizer.Decode(behind).Trim(), Does.StartWith(", please"), template);
+            Assert.That(before, Has.None.EqualTo(engine.Tokenizer.TokenToId("</s>")), template);
+        }
+    }
+
+    [Test]
     public void A_cap_below_the_plan_is_refused_with_numbers()
     {
         using var engine = VlmEngine.Open(DemoModel.Folder, new EngineOptions { MemoryCap = 1 << 20 });
