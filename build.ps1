@@ -57,7 +57,7 @@ function Install-Sdk {
 
 # Messages go to the host, so that 'run --json' prints nothing but its object.
 function Invoke-Build([string] $target) {
-    dotnet build $target -c Release -v quiet -nologo -clp:NoSummary -p:RestoreLockedMode=true | Out-Host
+    dotnet build $target -c Release -v quiet -nologo -clp:ErrorsOnly -p:RestoreLockedMode=true | Out-Host
     if ($LASTEXITCODE -ne 0) { Stop-With "$target does not build" }
 }
 

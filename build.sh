@@ -136,7 +136,7 @@ want_image_libraries() {
 
 # Messages go to standard error, so that 'run --json' prints nothing but its object.
 dotnet_build() {
-    local options=(-c "$configuration" -v quiet -nologo -clp:NoSummary -p:RestoreLockedMode=true)
+    local options=(-c "$configuration" -v quiet -nologo -clp:ErrorsOnly -p:RestoreLockedMode=true)
     # Build servers that outlive the build would hold a CI's output open.
     [ "${CI:-}" != true ] || options+=(-nodeReuse:false -p:UseSharedCompilation=false)
     dotnet build "$1" "${options[@]}" >&2 || die "$1 does not build"
