@@ -31,7 +31,7 @@ public sealed partial class Session
             vision = Embed(prompt, cached, watch, stop);
             Prefill(prompt, cached, stop);
             prefill = watch.Elapsed.TotalMilliseconds - vision;
-            finish = Decode(prompt, options, limit, sampler, tokens, onText, stop, watch, ref first);
+            finish = Decode(prompt, options, limit, sampler, tokens, onText, watch, ref first, stop);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
@@ -163,7 +163,7 @@ public sealed partial class Session
 
     private FinishReason Decode(
         Prompt prompt, GenerationOptions options, int limit, Sampler sampler, List<int> tokens, TextSink? onText,
-        CancellationToken stop, Stopwatch watch, ref double first)
+        Stopwatch watch, ref double first, CancellationToken stop)
     {
         var filter = new StopFilter(options.Stop);
         int[] endOfSequence = options.IgnoreEndOfSequence ? [] : _engine.GenerationDefaults.EosTokenIds;

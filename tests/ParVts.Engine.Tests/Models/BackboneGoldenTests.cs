@@ -58,7 +58,7 @@ public class BackboneGoldenTests
     private static IEnumerable<TestCaseData> Cases()
     {
         string? root = TestData.FindGolden("backbones");
-        foreach (string folder in root is null ? [] : Directory.GetDirectories(root).Order())
+        foreach (string folder in root is null ? [] : Directory.GetDirectories(root).Order().ToArray())
         {
             string name = Path.GetFileName(folder);
             string source = folder;
