@@ -65,7 +65,7 @@ apt_install() {
     fi
     say "installing: $*"
     apt_update
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >&2
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends --no-upgrade "$@" >&2
 }
 
 find_dotnet() {
