@@ -22,6 +22,7 @@ public sealed partial class Session
         sampler.Observe(prompt.Ids);
         var tokens = new List<int>(limit);
         _textLength = 0;
+        _endedByText = false;
         double vision = 0;
         double first = 0;
         double prefill = 0;
@@ -46,7 +47,7 @@ public sealed partial class Session
         double total = watch.Elapsed.TotalMilliseconds;
         return new GenerationResult
         {
-            Text = new string(_text, 0, _textLength),
+            Text = FinalText(tokens),
             Tokens = tokens,
             Finish = finish,
             PromptTokens = prompt.Length,
@@ -58,6 +59,12 @@ public sealed partial class Session
             Trace = _trace,
         };
     }
+
+    // Byte tokens that turn out malformed later can no longer be taken back from a stream; the text as a whole is what
+    // the tokenizer makes of all tokens.
+    private string FinalText(List<int> tokens) => _endedByText || _engine.TokenizerOrNull is not Text.Tokenizer tokenizer
+        ? new string(_text, 0, _textLength)
+        : tokenizer.Decode(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(tokens), skipSpecialTokens: true);
 
     private int NewTokens(Prompt prompt, GenerationOptions options)
     {
@@ -198,7 +205,10 @@ public sealed partial class Session
             if (_detokenizer is not null)
                 Emit(filter.Push(_detokenizer.Push(token)), onText);
             if (filter.Stopped)
+            {
+                _endedByText = true;
                 return FinishReason.Stop;
+            }
         }
 
         if (_detokenizer is not null)

@@ -30,6 +30,7 @@ public sealed partial class Session : IDisposable
     private VisualTokenPolicy _policy;
     private char[] _text = new char[1024];
     private int _textLength;
+    private bool _endedByText;
     private bool _disposed;
     private bool _freed;
 
@@ -63,6 +64,9 @@ public sealed partial class Session : IDisposable
     internal StageSink? Sink { get; set; }
 
     internal KvStore Kv => _run.Kv;
+
+    /// <summary>The rows of the prefill under way; during a call of <see cref="Sink"/>, those of its layer.</summary>
+    internal RowBatch Rows => _state.Rows;
 
     /// <summary>Receives progress; called on the generating thread.</summary>
     public Action<GenerationProgress>? Progress { get; set; }

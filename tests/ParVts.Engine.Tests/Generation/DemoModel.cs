@@ -8,18 +8,18 @@ namespace ParVts.Engine.Tests.Generation;
 /// <summary>The project's own small trained model, opened once for all tests, and its questions.</summary>
 internal static class DemoModel
 {
-    private static readonly Lazy<Engine.Generation.Engine> s_engine = new(() => Engine.Generation.Engine.Open(Folder));
+    public static string Folder => TestData.Own("demo-model/model");
 
-    public static string Folder { get; } = TestData.Own("demo-model/model");
+    private static readonly Lazy<VlmEngine> s_engine = new(() => VlmEngine.Open(Folder));
 
-    public static Engine.Generation.Engine Engine => s_engine.Value;
+    public static VlmEngine Engine => s_engine.Value;
 
     public static string EvaluationFile { get; } = TestData.Own("demo-model/eval/eval.jsonl");
 
     /// <summary>A question with its picture, as a user would ask it.</summary>
     public static Prompt Ask(string question, params string[] pictures) => Ask(Engine, question, pictures);
 
-    public static Prompt Ask(Engine.Generation.Engine engine, string question, params string[] pictures)
+    public static Prompt Ask(VlmEngine engine, string question, params string[] pictures)
     {
         List<PromptImage> images = [.. pictures.Select(picture => engine.PrepareImage(ImageDecoder.Load(picture)))];
         List<ChatPart> parts = [.. images.Select(_ => ChatPart.Image), ChatPart.OfText(question)];

@@ -14,12 +14,12 @@ namespace ParVts.Engine.Tests.Models;
 [TestFixture]
 public class BackboneGoldenTests
 {
-    private static readonly Dictionary<string, Engine.Generation.Engine> s_engines = [];
+    private static readonly Dictionary<string, VlmEngine> s_engines = [];
 
     [OneTimeTearDown]
     public void CloseEngines()
     {
-        foreach (Engine.Generation.Engine engine in s_engines.Values)
+        foreach (VlmEngine engine in s_engines.Values)
             engine.Dispose();
         s_engines.Clear();
     }
@@ -27,7 +27,7 @@ public class BackboneGoldenTests
     [TestCaseSource(nameof(Cases))]
     public void Every_stage_and_token_equals_transformers(string model, string caseFile)
     {
-        Engine.Generation.Engine engine = Open(model);
+        VlmEngine engine = Open(model);
         using JsonDocument json = JsonDocument.Parse(File.ReadAllText(caseFile));
         JsonElement about = json.RootElement;
         using var golden = new GoldenFile(Path.ChangeExtension(caseFile, ".safetensors"));
@@ -83,14 +83,14 @@ public class BackboneGoldenTests
         return json.RootElement.GetProperty("model_type").GetString() == "llava";
     }
 
-    private static Engine.Generation.Engine Open(string folder)
+    private static VlmEngine Open(string folder)
     {
-        if (!s_engines.TryGetValue(folder, out Engine.Generation.Engine? engine))
-            s_engines[folder] = engine = Engine.Generation.Engine.Open(folder);
+        if (!s_engines.TryGetValue(folder, out VlmEngine? engine))
+            s_engines[folder] = engine = VlmEngine.Open(folder);
         return engine;
     }
 
-    private static List<PromptImage> Images(Engine.Generation.Engine engine, JsonElement about)
+    private static List<PromptImage> Images(VlmEngine engine, JsonElement about)
     {
         var images = new List<PromptImage>();
         foreach (JsonElement name in about.GetProperty("images").EnumerateArray())
@@ -127,7 +127,7 @@ public class BackboneGoldenTests
         }
     }
 
-    private static void CompareHidden(Engine.Generation.Engine engine, JsonElement about, GoldenFile golden, Recorder stages)
+    private static void CompareHidden(VlmEngine engine, JsonElement about, GoldenFile golden, Recorder stages)
     {
         int columns = engine.Config.Text.HiddenSize;
         int[] rows = golden.Integers("rows");

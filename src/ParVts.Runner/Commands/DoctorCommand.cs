@@ -1,0 +1,136 @@
+using System.CommandLine;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.Arm;
+using System.Runtime.Intrinsics.X86;
+using ParVts.Engine.Imaging;
+using ParVts.Runner.Options;
+using ParVts.Runner.Output;
+
+namespace ParVts.Runner.Commands;
+
+/// <summary><c>parvts doctor</c>: what this machine has, what is missing and how to install it.</summary>
+internal static class DoctorCommand
+{
+    private static readonly (string Name, string[] Files, string Hint)[] CudaLibraries =
+    [
+        ("CUDA driver", ["libcuda.so.1", "nvcuda.dll"], "comes with the NVIDIA driver"),
+        ("NVRTC", ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2", "nvrtc64_130_0.dll", "nvrtc64_120_0.dll"],
+            "comes with the CUDA toolkit; Debian: apt-get install libnvrtc11.2 (component non-free)"),
+        ("cuBLAS", ["libcublas.so.13", "libcublas.so.12", "libcublas.so.11", "cublas64_13.dll", "cublas64_12.dll"],
+            "optional; comes with the CUDA toolkit"),
+    ];
+
+    public static Command Create()
+    {
+        var command = new CommandWithExamples(
+            "doctor",
+            "Show what this machine offers: processor, memory, image libraries, CUDA; and how to install what is missing.",
+            "parvts doctor");
+        command.SetAction(parse => Run(parse));
+        return command;
+    }
+
+    private static int Run(ParseResult parse)
+    {
+        IReadOnlyList<Library> libraries =
+        [
+            .. NativeCodecs.Probe().Select(codec => new Library(codec.Reads, codec.LoadedAs, codec.Version, codec.Install)),
+            .. CudaLibraries.Select(library => new Library(library.Name, FindFile(library.Files), null, library.Hint)),
+        ];
+        if (parse.GetValue(CommonOptions.Json))
+            WriteJson(libraries);
+        else
+            WriteText(libraries);
+        return (int)ExitCode.Done;
+    }
+
+    private static void WriteText(IReadOnlyList<Library> libraries)
+    {
+        WriteLine("parvts", Version());
+        WriteLine("system", $"{RuntimeInformation.OSDescription} ({RuntimeInformation.OSArchitecture})");
+        WriteLine(".NET", RuntimeInformation.FrameworkDescription);
+        WriteLine("processor", $"{ProcessorName()}, {Environment.ProcessorCount} logical processors");
+        WriteLine("SIMD", $"{string.Join(" ", InstructionSets())}; vectors of {VectorBits()} bits");
+        WriteLine("memory", Sizes.Mebibytes(MemoryBytes()));
+        foreach (Library library in libraries)
+            WriteLine(library.Name, library.Describe());
+    }
+
+    private static void WriteLine(string name, string value) => Console.Out.WriteLine($"{name,-14}{value}");
+
+    private static void WriteJson(IReadOnlyList<Library> libraries) => JsonOutput.Write(json =>
+    {
+        json.WriteString("version", Version());
+        json.WriteString("os", RuntimeInformation.OSDescription);
+        json.WriteString("architecture", RuntimeInformation.OSArchitecture.ToString());
+        json.WriteString("dotnet", RuntimeInformation.FrameworkDescription);
+        json.WriteString("processor", ProcessorName());
+        json.WriteNumber("logical_processors", Environment.ProcessorCount);
+        json.WriteStrings("simd", InstructionSets());
+        json.WriteNumber("vector_bits", VectorBits());
+        json.WriteNumber("memory_bytes", MemoryBytes());
+        json.WriteStartArray("libraries");
+        foreach (Library library in libraries)
+        {
+            json.WriteStartObject();
+            json.WriteString("name", library.Name);
+            json.WriteBoolean("found", library.Found is not null);
+            json.WriteString("file", library.Found);
+            json.WriteString("version", library.Version);
+            json.WriteString("hint", library.Hint);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+    });
+
+    private static string Version() => typeof(DoctorCommand).Assembly.GetName().Version?.ToString(3) ?? "unknown";
+
+    private static long MemoryBytes() => GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
+
+    private static int VectorBits() => Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128;
+
+    private static IEnumerable<string> InstructionSets()
+    {
+        (string Name, bool Supported)[] all =
+        [
+            ("SSE4.2", Sse42.IsSupported), ("AVX", Avx.IsSupported), ("AVX2", Avx2.IsSupported), ("FMA", Fma.IsSupported),
+            ("AVX512F", Avx512F.IsSupported), ("AVX512BW", Avx512BW.IsSupported), ("AVX512DQ", Avx512DQ.IsSupported),
+            ("AVX512VBMI", Avx512Vbmi.IsSupported), ("AVX10.1", Avx10v1.IsSupported),
+            ("NEON", AdvSimd.IsSupported), ("DOTPROD", Dp.IsSupported),
+        ];
+        return all.Where(set => set.Supported).Select(set => set.Name);
+    }
+
+    // .NET has no name for the processor; the system's own file does.
+    private static string ProcessorName()
+    {
+        const string Information = "/proc/cpuinfo";
+        if (File.Exists(Information))
+        {
+            string? line = File.ReadLines(Information)
+                .FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal));
+            if (line is not null)
+                return line[(line.IndexOf(':') + 1)..].Trim();
+        }
+
+        return Environment.GetEnvironmentVariable("PROCESSOR_IDENTIFIER") ?? RuntimeInformation.ProcessArchitecture.ToString();
+    }
+
+    private static string? FindFile(string[] files) => Array.Find(files, file =>
+    {
+        if (!NativeLibrary.TryLoad(file, out nint handle))
+            return false;
+        NativeLibrary.Free(handle);
+        return true;
+    });
+
+    /// <summary>A native library: the file that was found, or how to get one.</summary>
+    private sealed record Library(string Name, string? Found, string? Version, string Hint)
+    {
+        public string Describe() => Found is null
+            ? $"missing: {Hint}"
+            : Version is null ? $"found ({Found})" : $"found ({Found}, version {Version})";
+    }
+}

@@ -1,0 +1,66 @@
+using System.CommandLine;
+using ParVts.Engine.Generation;
+using ParVts.Runner.Options;
+using ParVts.Runner.Output;
+
+namespace ParVts.Runner.Commands;
+
+/// <summary><c>parvts run</c>: a question, an answer.</summary>
+internal static class RunCommand
+{
+    public static Command Create()
+    {
+        var options = new RunOptions();
+        var show = new Option<bool>("--show")
+        {
+            Description = "Show the pictures (as blocks, where the terminal can) and the question on standard error.",
+        };
+        var command = new CommandWithExamples(
+            "run",
+            "Answer a question about pictures; the answer goes to standard output as it comes.",
+            """
+            parvts run --model llava-1.5-7b --image cat.jpg --prompt "What is on the sofa?"
+            parvts run --model llava-1.5-7b --image a.png --image b.png --prompt "First <image>, then <image>: what has changed?"
+            curl -s https://example.org/cat.jpg | parvts run --model llava-1.5-7b --image - --prompt "Describe it." --json
+            parvts run --model llava-1.5-7b --image cat.jpg --raw-prompt "USER: <image>\nWhat is it? ASSISTANT:" --temperature 0.7 --seed 1
+            """);
+        options.AddTo(command);
+        command.Options.Add(show);
+        command.SetAction(parse => Run(parse, options, parse.GetValue(show)));
+        return command;
+    }
+
+    private static int Run(ParseResult parse, RunOptions options, bool show)
+    {
+        bool json = parse.GetValue(CommonOptions.Json);
+        using Request request = options.Open(parse);
+        using Session session = request.Engine.CreateSession(request.Policy);
+        if (parse.GetValue(CommonOptions.Verbose))
+        {
+            Terminal.Note($"{request.Engine.DeviceName}: {request.Engine.DeviceDescription}");
+            Terminal.Note($"plan: {session.Plan(request.Prompt, request.Options)}");
+        }
+
+        if (show)
+            Show(request);
+        GenerationResult result = Answering.Generate(
+            session, request.Prompt, request.Options, json ? null : text => Console.Out.Write(text));
+        var report = new AnswerReport(request.Engine, session, result, request.ImageMilliseconds);
+        if (json)
+        {
+            JsonOutput.Write(report.Write);
+            return (int)ExitCode.Done;
+        }
+
+        Console.Out.WriteLine();
+        Terminal.Note(report.Summary());
+        return (int)ExitCode.Done;
+    }
+
+    private static void Show(Request request)
+    {
+        foreach (Picture picture in request.Pictures)
+            TerminalPicture.Show(picture);
+        Terminal.Note($"> {request.Text.Text}");
+    }
+}

@@ -1,0 +1,87 @@
+using ParVts.Engine.Compute;
+using ParVts.Engine.Formats;
+using ParVts.Engine.Generation;
+using ParVts.Runner.Options;
+
+namespace ParVts.Runner.Dumping;
+
+/// <summary>
+/// Collects what the stages of a run put out. A stage may speak several times (a picture each, a step each): its
+/// pieces are stacked in the order in which they came.
+/// </summary>
+internal sealed class StageCollector(Request request, Session session, StageSelection selection)
+{
+    private readonly Dictionary<string, Pieces> _pieces = [];
+    private readonly List<TensorToWrite> _indices = [];
+
+    /// <summary>Takes a stage's tensor; it is copied, and only if it is wanted.</summary>
+    public void Receive(string stage, Tensor tensor)
+    {
+        if (stage == "inputs_embeds" && selection.Contains("rope"))
+            _indices.Add(TensorToWrite.Of("rope", Widen(session.Rows.Rope), session.Rows.Count, 3));
+        if (stage.StartsWith("hidden.", StringComparison.Ordinal))
+        {
+            string rows = $"rows.{stage["hidden.".Length..]}";
+            if (selection.Contains(rows))
+                _indices.Add(TensorToWrite.Of(rows, Widen(session.Rows.Token), session.Rows.Count));
+        }
+
+        if (!selection.Contains(stage))
+            return;
+        if (!_pieces.TryGetValue(stage, out Pieces? pieces))
+            _pieces[stage] = pieces = new Pieces(tensor.Rows, tensor.Columns);
+        pieces.Values.Add(Copy(tensor));
+    }
+
+    /// <summary>Every tensor of the dump, once the run is over.</summary>
+    public IReadOnlyList<TensorToWrite> Finish(GenerationResult result)
+    {
+        var tensors = new List<TensorToWrite>();
+        foreach ((string stage, Pieces pieces) in _pieces)
+            tensors.Add(TensorToWrite.Of(stage, [.. pieces.Values.SelectMany(values => values)], Shape(stage, pieces)));
+        tensors.AddRange(_indices);
+        AddIntegers(tensors, "input_ids", Widen(request.Prompt.Ids));
+        AddIntegers(tensors, "tokens", [.. result.Tokens.Select(token => (long)token)]);
+        AddIntegers(tensors, "kv_lengths", Widen(result.Trace.KvRowsByLayer));
+        return tensors;
+    }
+
+    private void AddIntegers(List<TensorToWrite> tensors, string name, long[] values)
+    {
+        if (selection.Contains(name))
+            tensors.Add(TensorToWrite.Of(name, values, values.Length));
+    }
+
+    private long[] Shape(string stage, Pieces pieces)
+    {
+        int count = pieces.Values.Count;
+        return stage switch
+        {
+            // The tower's input is a matrix of 3·H rows.
+            "pixel_values" => [count, 3, pieces.Rows / 3, pieces.Columns],
+            "vision_features" => [count, pieces.Rows, pieces.Columns],
+            _ => [(long)count * pieces.Rows, pieces.Columns],
+        };
+    }
+
+    private float[] Copy(Tensor tensor)
+    {
+        float[] values = new float[tensor.Rows * tensor.Columns];
+        for (int row = 0; row < tensor.Rows; row++)
+            request.Engine.Device.Download(tensor.Slice(row, 1), values.AsSpan(row * tensor.Columns, tensor.Columns));
+        return values;
+    }
+
+    private static long[] Widen(ReadOnlySpan<int> values)
+    {
+        long[] wide = new long[values.Length];
+        for (int i = 0; i < values.Length; i++)
+            wide[i] = values[i];
+        return wide;
+    }
+
+    private sealed record Pieces(int Rows, int Columns)
+    {
+        public List<float[]> Values { get; } = [];
+    }
+}

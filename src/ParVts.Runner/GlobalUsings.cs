@@ -1,0 +1,2 @@
+// "Engine" alone is the namespace, inside ParVts.
+global using InferenceEngine = ParVts.Engine.Generation.Engine;

@@ -1,0 +1,101 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
+using System.Text.RegularExpressions;
+using ParVts.Engine.Generation;
+using ParVts.Runner.Output;
+
+namespace ParVts.Runner.Options;
+
+/// <summary>Which model, on which device, with how much of the machine.</summary>
+internal sealed partial class ModelOptions
+{
+    private readonly Option<string> _model = new("--model")
+    {
+        Description = "The checkpoint's folder: config.json, tokenizer.json and safetensors weights.",
+        HelpName = "DIR",
+        Required = true,
+    };
+
+    private readonly Option<string> _device = new("--device")
+    {
+        Description = "auto, cpu, cuda:N or sim; one asked for by name is never replaced by another.",
+        HelpName = "DEVICE",
+        DefaultValueFactory = _ => "auto",
+    };
+
+    private readonly Option<int> _threads = new("--threads")
+    {
+        Description = "Threads that compute on the CPU; 0 for one a processor.",
+        HelpName = "N",
+    };
+
+    private readonly Option<bool> _noMap = new("--no-map")
+    {
+        Description = "Read the weights instead of mapping them: for files that may change or vanish meanwhile.",
+    };
+
+    private readonly Option<long?> _memoryCap = new("--memory-cap")
+    {
+        Description = "Refuse, with numbers, what would take more than this: bytes, or with a suffix K, M or G.",
+        HelpName = "BYTES",
+        CustomParser = ParseBytes,
+    };
+
+    /// <summary>Adds the options to a command.</summary>
+    public void AddTo(Command command)
+    {
+        _device.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<string>() is string name && !DeviceName().IsMatch(name))
+                result.AddError($"there is no device '{name}'; there are: auto, cpu, cuda:N, sim");
+        });
+        _threads.Validators.Add(result =>
+        {
+            // A value that is no number was reported already.
+            if (result.Tokens.Count == 1 && int.TryParse(result.Tokens[0].Value, out int threads) && threads < 0)
+                result.AddError($"--threads is {threads}; it must be 0 (one a processor) or more");
+        });
+        command.Options.Add(_model);
+        command.Options.Add(_device);
+        command.Options.Add(_threads);
+        command.Options.Add(_noMap);
+        command.Options.Add(_memoryCap);
+    }
+
+    /// <summary>The memory cap in bytes, or null for none.</summary>
+    public long? MemoryCap(ParseResult parse) => parse.GetValue(_memoryCap);
+
+    /// <summary>Opens the model; warnings go to standard error.</summary>
+    public InferenceEngine Open(ParseResult parse, bool capped = true)
+    {
+        var options = new EngineOptions
+        {
+            Device = parse.GetRequiredValue(_device),
+            Threads = parse.GetValue(_threads),
+            Map = !parse.GetValue(_noMap),
+            MemoryCap = capped ? parse.GetValue(_memoryCap) : null,
+            Warning = text => Terminal.Note($"warning: {text}"),
+        };
+        using var progress = new ProgressDisplay("loading");
+        return InferenceEngine.Open(parse.GetRequiredValue(_model), options);
+    }
+
+    private static long? ParseBytes(ArgumentResult result)
+    {
+        string text = result.Tokens[0].Value;
+        int shift = text.Length == 0 ? 0 : char.ToUpperInvariant(text[^1]) switch { 'K' => 10, 'M' => 20, 'G' => 30, _ => 0 };
+        string digits = shift == 0 ? text : text[..^1];
+        if (double.TryParse(digits, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double count)
+            && count * (1L << shift) is > 0 and < long.MaxValue)
+        {
+            return (long)(count * (1L << shift));
+        }
+
+        result.AddError($"'{text}' is not a number of bytes; write for example 6000000000, 800M or 6.5G");
+        return null;
+    }
+
+    [GeneratedRegex("^(auto|cpu|sim|cuda:[0-9]{1,4})$", RegexOptions.ExplicitCapture, 1000)]
+    private static partial Regex DeviceName();
+}

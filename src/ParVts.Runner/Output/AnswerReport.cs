@@ -1,0 +1,112 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json;
+using ParVts.Engine.Generation;
+using ParVts.Engine.Scheduling;
+
+namespace ParVts.Runner.Output;
+
+/// <summary>An answer and everything that is reported with it.</summary>
+/// <param name="Engine">The model that gave it.</param>
+/// <param name="Session">The session that gave it; its cache is as the answer left it.</param>
+/// <param name="Result">The answer.</param>
+/// <param name="ImageMilliseconds">What preparing the pictures took.</param>
+internal sealed record AnswerReport(InferenceEngine Engine, Session Session, GenerationResult Result, double ImageMilliseconds)
+{
+    private long KeyValueBytes { get; } = Session.KeyValueBytes;
+
+    private string Policy { get; } = Session.Policy;
+
+    /// <summary>The members of <c>run --json</c>.</summary>
+    public void Write(Utf8JsonWriter json)
+    {
+        json.WriteString("text", Result.Text);
+        json.WriteNumbers("tokens", Result.Tokens);
+        json.WriteString("finish", FinishName(Result.Finish));
+        json.WriteNumber("prompt_tokens", Result.PromptTokens);
+        json.WriteNumber("visual_tokens", Result.VisualTokens);
+        json.WriteNumber("cached_tokens", Result.CachedTokens);
+        json.WriteString("device", Engine.DeviceName);
+        json.WriteString("policy", Policy);
+        WriteTimes(json);
+        WriteMemory(json);
+        WriteTrace(json, Result.Trace);
+    }
+
+    /// <summary>A line for people: speeds, times, memory.</summary>
+    public string Summary()
+    {
+        GenerationTimes times = Result.Times;
+        int computed = Result.PromptTokens - Result.CachedTokens;
+        string cached = Result.CachedTokens > 0 ? $", {Result.CachedTokens} cached" : "";
+        string decode = times.DecodePerToken > 0 ? $" ({Rate(1000 / times.DecodePerToken)})" : "";
+        return string.Create(
+            CultureInfo.InvariantCulture,
+            $"[{Engine.DeviceName}, {Policy}] prompt {Result.PromptTokens} tokens ({Result.VisualTokens} visual{cached}), "
+            + $"prefill {Seconds(times.Prefill)} ({Rate(1000 * computed / Math.Max(times.Prefill, 1e-3))}), vision {Seconds(times.Vision)}; "
+            + $"{Result.Tokens.Count} new tokens{decode}, finish {FinishName(Result.Finish)}; "
+            + $"load {Seconds(Engine.LoadTime.TotalMilliseconds)}, total {Seconds(times.Total)}; "
+            + $"memory {Sizes.Mebibytes(PeakProcessBytes())} peak, KV {Sizes.Mebibytes(KeyValueBytes)}");
+    }
+
+    private void WriteTimes(Utf8JsonWriter json)
+    {
+        json.WriteStartObject("times_ms");
+        json.WriteMilliseconds("load", Engine.LoadTime.TotalMilliseconds);
+        json.WriteMilliseconds("image", ImageMilliseconds);
+        json.WriteMilliseconds("vision", Result.Times.Vision);
+        json.WriteMilliseconds("prefill", Result.Times.Prefill);
+        json.WriteMilliseconds("first_token", Result.Times.FirstToken);
+        json.WriteMilliseconds("decode_per_token", Result.Times.DecodePerToken);
+        json.WriteMilliseconds("total", Result.Times.Total);
+        json.WriteEndObject();
+    }
+
+    private void WriteMemory(Utf8JsonWriter json)
+    {
+        json.WriteStartObject("memory_bytes");
+        json.WriteNumber("weights", Result.Memory.Weights);
+        json.WriteNumber("kv", KeyValueBytes);
+        json.WriteNumber("workspace", Result.Memory.Workspace);
+        json.WriteNumber("peak_process", PeakProcessBytes());
+        json.WriteNumber("planned", Result.Memory.Total);
+        json.WriteEndObject();
+    }
+
+    private static void WriteTrace(Utf8JsonWriter json, ScheduleTrace trace)
+    {
+        json.WriteStartObject("trace");
+        json.WriteNumber("prefix", trace.Prefix);
+        json.WriteNumber("visual", trace.Visual);
+        json.WriteNumber("text", trace.Text);
+        json.WriteNumbers("rows_by_layer", trace.RowsByLayer);
+        json.WriteNumbers("keys_by_layer", trace.KeysByLayer);
+        json.WriteNumbers("kv_rows_by_layer", trace.KvRowsByLayer);
+        json.WriteNumber("flops", trace.Flops);
+        json.WriteNumber("flops_dense", trace.FlopsDense);
+        json.WriteNumber("pairs_visual", trace.PairsVisual);
+        json.WriteStartArray("events");
+        json.WriteEndArray();
+        json.WriteEndObject();
+    }
+
+    private static string FinishName(FinishReason finish) => finish switch
+    {
+        FinishReason.Stop => "stop",
+        FinishReason.Length => "length",
+        _ => "cancelled",
+    };
+
+    private static long PeakProcessBytes()
+    {
+        using var process = Process.GetCurrentProcess();
+        return process.PeakWorkingSet64;
+    }
+
+    private static string Seconds(double milliseconds) => milliseconds < 1000
+        ? string.Create(CultureInfo.InvariantCulture, $"{milliseconds:0} ms")
+        : string.Create(CultureInfo.InvariantCulture, $"{milliseconds / 1000:0.00} s");
+
+    private static string Rate(double tokensPerSecond) =>
+        string.Create(CultureInfo.InvariantCulture, $"{tokensPerSecond:0.#} tokens/s");
+}

@@ -1,0 +1,18 @@
+using System.Globalization;
+
+namespace ParVts.Runner.Output;
+
+/// <summary>Numbers for people.</summary>
+internal static class Sizes
+{
+    /// <summary>Bytes in MiB, or in GiB where that reads better.</summary>
+    public static string Mebibytes(long bytes) => bytes >= 1L << 30
+        ? string.Create(CultureInfo.InvariantCulture, $"{bytes / 1073741824.0:0.00} GiB")
+        : string.Create(CultureInfo.InvariantCulture, $"{bytes / 1048576.0:0.0} MiB");
+
+    /// <summary>A count with separators.</summary>
+    public static string Count(long count) => count.ToString("N0", CultureInfo.InvariantCulture);
+
+    /// <summary>A share in per cent.</summary>
+    public static string Percent(double share) => string.Create(CultureInfo.InvariantCulture, $"{100 * share:0.0} %");
+}

@@ -1,0 +1,94 @@
+namespace ParVts.Runner.Tests;
+
+/// <summary>Each class of error has its exit code and a message that says what to do; standard output stays empty.</summary>
+public sealed class ExitCodeTests
+{
+    [TestCase("", "Commands:")]
+    [TestCase("fly", "'fly'")]
+    [TestCase("run --prompt x", "--model")]
+    [TestCase("run --model MODEL", "--raw-prompt")]
+    [TestCase("run --model MODEL --prompt x --raw-prompt y", "exactly one of")]
+    [TestCase("run --model MODEL --prompt x --wings", "--wings")]
+    [TestCase("run --model MODEL --prompt x --policy nope", "dense")]
+    [TestCase("run --model MODEL --prompt x --policy dense:keep=3", "keep")]
+    [TestCase("run --model MODEL --prompt x --device tpu", "cuda:N")]
+    [TestCase("run --model MODEL --prompt x --template nope", "auto")]
+    [TestCase("run --model MODEL --prompt x --image-aspect round", "round")]
+    [TestCase("run --model MODEL --prompt x --temperature warm", "warm")]
+    [TestCase("run --model MODEL --prompt x --temperature -1", "temperature")]
+    [TestCase("run --model MODEL --prompt x --top-p 0", "top-p")]
+    [TestCase("run --model MODEL --prompt x --max-tokens 0", "new tokens")]
+    [TestCase("run --model MODEL --prompt x --timeout 0", "--timeout")]
+    [TestCase("run --model MODEL --prompt x --threads -1", "--threads")]
+    [TestCase("run --model MODEL --prompt x --memory-cap 5Q", "5Q")]
+    [TestCase("run --model MODEL --prompt x --image - --image -", "standard input")]
+    [TestCase("run --model MODEL --prompt ", "empty")]
+    [TestCase("run --model MODEL --image IMAGE --prompt <image><image>", "placeholder")]
+    [TestCase("run --model MODEL --image IMAGE --raw-prompt x", "placeholder")]
+    [TestCase("dump --model MODEL --prompt x --out SCRATCH/d --stages hidden.77", "hidden.77")]
+    [TestCase("dump --model MODEL --prompt x --out SCRATCH/d --stages nope", "kv_lengths")]
+    [TestCase("inspect", "--model")]
+    [TestCase("policies nope", "dense")]
+    [TestCase("eval --model MODEL --data EVAL --limit 0", "--limit")]
+    [TestCase("image --image IMAGE --out SCRATCH/x.png", "--resize")]
+    [TestCase("image --image IMAGE --resize 3by4 --out SCRATCH/x.png", "3by4")]
+    [TestCase("image --image IMAGE --resize 3x4 --out SCRATCH/x.gif", "x.gif")]
+    public void WrongUsageIs2(string line, string message) => Fails(2, line, message);
+
+    [TestCase("run --model SCRATCH/none --prompt x", "config.json")]
+    [TestCase("run --model MODEL --prompt x --image SCRATCH/none.png", "none.png")]
+    [TestCase("run --model MODEL --prompt x --image EVAL", "")]
+    [TestCase("run --model MODEL --prompt-file SCRATCH/none.txt", "none.txt")]
+    [TestCase("inspect EVAL", "eval.jsonl")]
+    [TestCase("inspect SCRATCH/none.safetensors", "none.safetensors")]
+    [TestCase("eval --model MODEL --data MODEL/config.json", "config.json, line 1")]
+    [TestCase("eval --model MODEL --data SCRATCH/none.jsonl", "none.jsonl")]
+    [TestCase("tokenize --tokenizer SCRATCH/none.json", "none.json")]
+    [TestCase("image --preprocessor SCRATCH --image IMAGE --out SCRATCH/x.safetensors", "preprocessor_config.json")]
+    public void BadFileIs3(string line, string message) => Fails(3, line, message);
+
+    [TestCase("run --model MODEL --prompt x --device cuda:99", "cuda:99")]
+    [TestCase("run --model MODEL --prompt x --device sim --json", "sim")]
+    public void MissingDeviceIs4(string line, string message) => Fails(4, line, message);
+
+    [TestCase("run --model MODEL --image IMAGE --prompt x --memory-cap 1M", "cap is 1.0 MiB")]
+    [TestCase("run --model MODEL --image IMAGE --prompt x --memory-cap 1000000 --json", "MiB")]
+    public void TooLittleMemoryIs5(string line, string message) => Fails(5, line, message);
+
+    [Test]
+    public void WritingToNowhereIs1()
+    {
+        Outcome outcome = Run("image --image IMAGE --resize 8x8 --out SCRATCH/file/x.png", makeFile: true);
+        Assert.That(outcome.Code, Is.AnyOf(1, 3), outcome.Errors);
+    }
+
+    [TestCase("run --model SCRATCH/none --prompt x --verbose")]
+    public void VerboseShowsWhere(string line) => Assert.That(Run(line).Errors, Does.Contain("   at "));
+
+    private static void Fails(int code, string line, string message)
+    {
+        Outcome outcome = Run(line);
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(outcome.Code, Is.EqualTo(code), outcome.Errors);
+            Assert.That(outcome.Output, Is.Empty);
+            Assert.That(outcome.Errors, line.Length == 0 ? Does.Contain("Usage:") : Does.StartWith("error: "));
+            Assert.That(outcome.Errors, Does.Contain(message));
+            Assert.That(outcome.Errors, Does.Not.Contain("   at "), "a stack trace");
+        }
+    }
+
+    private static Outcome Run(string line, bool makeFile = false)
+    {
+        if (makeFile)
+            File.WriteAllText(Path.Combine(DemoModel.Scratch, "file"), "");
+        string image = DemoModel.Question("presence").Image;
+        return Parvts.Run(line.Length == 0 ? [] : [.. line.Split(' ').Select(Fill)]);
+
+        string Fill(string word) => word
+            .Replace("MODEL", DemoModel.Model, StringComparison.Ordinal)
+            .Replace("IMAGE", image, StringComparison.Ordinal)
+            .Replace("EVAL", DemoModel.Questions, StringComparison.Ordinal)
+            .Replace("SCRATCH", DemoModel.Scratch, StringComparison.Ordinal);
+    }
+}
