@@ -55,10 +55,14 @@ function Install-Sdk {
     }
 }
 
-# Messages go to the host, so that 'run --json' prints nothing but its object.
+# Quiet where all is well, and never on standard output: 'run --json' prints nothing but its object.
 function Invoke-Build([string] $target) {
-    dotnet build $target -c Release -v quiet -nologo -p:RestoreLockedMode=true | Out-Host
-    if ($LASTEXITCODE -ne 0) { Stop-With "$target does not build" }
+    Write-Host "building $target"
+    $log = dotnet build $target -c Release -v quiet -nologo -clp:ErrorsOnly -p:RestoreLockedMode=true
+    if ($LASTEXITCODE -ne 0) {
+        $log | Out-Host
+        Stop-With "$target does not build"
+    }
 }
 
 function Invoke-Setup {

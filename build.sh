@@ -65,7 +65,7 @@ apt_install() {
     fi
     say "installing: $*"
     apt_update
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >&2
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends --no-upgrade "$@" >&2
 }
 
 find_dotnet() {
@@ -134,12 +134,13 @@ want_image_libraries() {
 
 # --- verbs ------------------------------------------------------------------------------------------------------
 
-# Messages go to standard error, so that 'run --json' prints nothing but its object.
+# Quiet where all is well, and never on standard output: 'run --json' prints nothing but its object.
 dotnet_build() {
-    local options=(-c "$configuration" -v quiet -nologo -p:RestoreLockedMode=true)
+    local options=(-c "$configuration" -v quiet -nologo -clp:ErrorsOnly -p:RestoreLockedMode=true) log
     # Build servers that outlive the build would hold a CI's output open.
     [ "${CI:-}" != true ] || options+=(-nodeReuse:false -p:UseSharedCompilation=false)
-    dotnet build "$1" "${options[@]}" >&2 || die "$1 does not build"
+    say "building $1"
+    log=$(dotnet build "$1" "${options[@]}" 2>&1) || { say "$log"; die "$1 does not build"; }
 }
 
 verb_setup() {
