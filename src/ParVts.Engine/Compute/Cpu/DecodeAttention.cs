@@ -31,11 +31,11 @@ internal static unsafe class DecodeAttention
         int padded = work->Layer.PaddedHeadDim;
         int headDim = work->Layer.HeadDim;
         float* scores = stackalloc float[PageRows];
-        float* scaled = stackalloc float[padded];
+        float* paddedQuery = stackalloc float[padded];
         float* sum = stackalloc float[padded];
         new Span<float>(sum, padded).Clear();
         for (int d = 0; d < padded; d++)
-            scaled[d] = d < headDim ? query[d] * work->Scale : 0f;
+            paddedQuery[d] = d < headDim ? query[d] : 0f;
         float maximum = float.NegativeInfinity;
         float denominator = 0f;
         for (int start = 0; start < work->Layer.Length; start += PageRows)
@@ -45,12 +45,12 @@ internal static unsafe class DecodeAttention
             float largest = maximum;
             for (int row = 0; row < rows; row++)
             {
-                scores[row] = Dot(scaled, keys + row * padded, padded);
+                scores[row] = Dot(paddedQuery, keys + row * padded, padded);
                 largest = Math.Max(largest, scores[row]);
             }
 
-            float correction = MathF.Exp(maximum - largest);
-            denominator = denominator * correction + Exponentiate(scores, rows, largest);
+            float correction = MathF.Exp((maximum - largest) * work->Scale);
+            denominator = denominator * correction + Exponentiate(scores, rows, largest, work->Scale);
             maximum = largest;
             Accumulate(scores, work->Layer.Values(start / PageRows, kvHead), rows, padded, correction, sum);
         }
@@ -73,14 +73,15 @@ internal static unsafe class DecodeAttention
         return SimdMath.Sum(even + odd);
     }
 
-    private static float Exponentiate(float* scores, int rows, float origin)
+    private static float Exponentiate(float* scores, int rows, float origin, float scale)
     {
         for (int row = rows; row < ((rows + 7) & ~7); row++)
             scores[row] = float.NegativeInfinity;
         Vector256<float> total = default;
         for (int row = 0; row < rows; row += 8)
         {
-            Vector256<float> probability = SimdMath.Exp(Vector256.Load(scores + row) - Vector256.Create(origin));
+            Vector256<float> probability = SimdMath.Exp(
+                (Vector256.Load(scores + row) - Vector256.Create(origin)) * Vector256.Create(scale));
             probability.Store(scores + row);
             total += probability;
         }

@@ -159,7 +159,7 @@ internal static unsafe class SegmentAttention
             _correction = _sum + TileRows;
         }
 
-        /// <summary>Packs the scaled queries as [head_dim][24] panels and clears the running state.</summary>
+        /// <summary>Packs the queries as [head_dim][24] panels and clears the running state.</summary>
         public void Begin()
         {
             for (int row = 0; row < TileRows; row++)
@@ -169,7 +169,7 @@ internal static unsafe class SegmentAttention
                 {
                     float* source = _work->Q.Floats + (long)(_firstRow + row) * _work->Q.Stride + _head * _headDim;
                     for (int d = 0; d < _headDim; d++)
-                        panel[d * Panel] = source[d] * _work->Scale;
+                        panel[d * Panel] = source[d];
                 }
                 else
                 {
@@ -215,7 +215,7 @@ internal static unsafe class SegmentAttention
                 if (!_work->LogSumExp.IsEmpty)
                 {
                     _work->LogSumExp.Floats[(long)(_firstRow + row) * _work->LogSumExp.Stride + _head] =
-                        sum == 0f ? float.NegativeInfinity : _maximum[row] + MathF.Log(sum);
+                        sum == 0f ? float.NegativeInfinity : _maximum[row] * _work->Scale + MathF.Log(sum);
                 }
             }
         }
@@ -301,10 +301,14 @@ internal static unsafe class SegmentAttention
             }
         }
 
-        /// <summary>Turns scores into e^(score − maximum), updates maximum and sum; true where a correction differs from 1.</summary>
+        /// <summary>
+        /// Turns scores into e^(scale · (score − maximum)), updates maximum and sum; true where a correction differs from 1.
+        /// The scale comes last, so that the products of queries and keys are not rounded once more.
+        /// </summary>
         private bool Softmax(int from, int to, bool keepMass)
         {
             Vector256<float> changed = default;
+            Vector256<float> scale = Vector256.Create(_work->Scale);
             for (int column = 0; column < _rows; column += 8)
             {
                 float* scores = _scores + column;
@@ -316,11 +320,11 @@ internal static unsafe class SegmentAttention
                 // A query that has seen nothing yet has the maximum −∞; −∞ − (−∞) must not arise.
                 Vector256<float> origin = Vector256.ConditionalSelect(
                     Vector256.Equals(maximum, Vector256.Create(float.NegativeInfinity)), Vector256<float>.Zero, maximum);
-                Vector256<float> correction = SimdMath.Exp(before - origin);
+                Vector256<float> correction = SimdMath.Exp((before - origin) * scale);
                 Vector256<float> sum = Vector256<float>.Zero;
                 for (int key = from; key < to; key++)
                 {
-                    Vector256<float> probability = SimdMath.Exp(Vector256.Load(scores + key * TileRows) - origin);
+                    Vector256<float> probability = SimdMath.Exp((Vector256.Load(scores + key * TileRows) - origin) * scale);
                     probability.Store(scores + key * TileRows);
                     sum += probability;
                 }

@@ -13,7 +13,7 @@ internal static class SimdMath
     private static readonly double[] s_erfSeries = ErfSeries();
 
     /// <summary>
-    /// e^x by Cody and Waite's reduction, x = n·ln 2 + r, and a polynomial of degree 6 in r. What would be subnormal is
+    /// e^x by Cody and Waite's reduction, x = n·ln 2 + r, and a polynomial of degree 7 in r. What would be subnormal is
     /// zero, −∞ gives zero, NaN stays NaN.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -24,7 +24,8 @@ internal static class SimdMath
             Vector256.FusedMultiplyAdd(clamped, Vector256.Create(1.44269504f), Vector256.Create(0.5f)));
         Vector256<float> r = Vector256.FusedMultiplyAdd(n, Vector256.Create(-0.693359375f), clamped);
         r = Vector256.FusedMultiplyAdd(n, Vector256.Create(2.12194440e-4f), r);
-        Vector256<float> p = Vector256.Create(1.3888889e-3f);
+        Vector256<float> p = Vector256.Create(1.9841270e-4f);
+        p = Vector256.FusedMultiplyAdd(p, r, Vector256.Create(1.3888889e-3f));
         p = Vector256.FusedMultiplyAdd(p, r, Vector256.Create(8.3333333e-3f));
         p = Vector256.FusedMultiplyAdd(p, r, Vector256.Create(4.1666667e-2f));
         p = Vector256.FusedMultiplyAdd(p, r, Vector256.Create(1.6666667e-1f));
