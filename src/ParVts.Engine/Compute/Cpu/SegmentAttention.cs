@@ -15,13 +15,14 @@ internal static unsafe class SegmentAttention
     /// <summary>Query rows of a tile: two panels of 24, the width of the score kernel.</summary>
     public const int TileRows = 48;
     private const int Panel = 24;
+    private const int ValueColumns = 16;
     private const int PageRows = KvStore.PageRows;
 
     /// <summary>Floats of scratch memory that one worker needs.</summary>
     public static long ScratchFloats(int headDim)
     {
         int padded = KvStore.Pad(headDim);
-        return (long)TileRows * (padded + PageRows + padded + 3);
+        return (long)TileRows * (padded + PageRows + padded + 3) + PageRows * ValueColumns;
     }
 
     /// <summary>Runs the plan; see <see cref="ComputeDevice.SegmentAttention"/>.</summary>
@@ -139,6 +140,7 @@ internal static unsafe class SegmentAttention
         private readonly float* _maximum;
         private readonly float* _sum;
         private readonly float* _correction;
+        private readonly float* _values;
 
         public TileState(Work* work, in QuerySegment segment, int head, int firstQuery, int worker)
         {
@@ -157,6 +159,7 @@ internal static unsafe class SegmentAttention
             _maximum = _output + TileRows * _padded;
             _sum = _maximum + TileRows;
             _correction = _sum + TileRows;
+            _values = _correction + TileRows;
         }
 
         /// <summary>Packs the queries as [head_dim][24] panels and clears the running state.</summary>
@@ -238,9 +241,10 @@ internal static unsafe class SegmentAttention
         {
             float* keys = _work->Layer.Keys(page, _kvHead);
             int panels = (_rows + Panel - 1) / Panel;
-            for (int group = from & ~3; group < to; group += 4)
+            for (int panel = 0; panel < panels; panel++)
             {
-                for (int panel = 0; panel < panels; panel++)
+                // The panel stays in the first-level cache while the page's keys stream past it.
+                for (int group = from & ~3; group < to; group += 4)
                 {
                     MicroKernels.Scores4x24(
                         keys + group * _padded,
@@ -260,17 +264,30 @@ internal static unsafe class SegmentAttention
                 AddSink(range.SinkRow);
             if (range.Value != ValueRule.Own)
                 return;
-            float* values = _work->Layer.Values(page, _kvHead);
-            for (int row = 0; row < _rows; row += 6)
+            AddValues(_work->Layer.Values(page, _kvHead) + from * _padded, from, to - from);
+        }
+
+        // Columns of values are copied together first: as they lie in the page, the rows of a head of 128 elements would
+        // all fall into an eighth of the first-level cache.
+        private void AddValues(float* values, int from, int keys)
+        {
+            for (int column = 0; column < _padded; column += ValueColumns)
             {
-                for (int column = 0; column < _padded; column += 16)
+                for (int key = 0; key < keys; key++)
+                {
+                    float* source = values + key * _padded + column;
+                    Vector256.Load(source).Store(_values + key * ValueColumns);
+                    Vector256.Load(source + 8).Store(_values + key * ValueColumns + 8);
+                }
+
+                for (int row = 0; row < _rows; row += 6)
                 {
                     MicroKernels.Accumulate6x16(
                         _scores + from * TileRows + row,
                         TileRows,
-                        values + from * _padded + column,
-                        _padded,
-                        to - from,
+                        _values,
+                        ValueColumns,
+                        keys,
                         _output + row * _padded + column,
                         _padded);
                 }
