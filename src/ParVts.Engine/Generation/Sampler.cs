@@ -45,7 +45,10 @@ internal sealed class Sampler
         }
 
         int best = Largest(logits);
-        int chosen = best < 0 || _options.Temperature == 0f ? best : Draw(logits, best);
+
+        // Beside an infinite logit nothing else has a probability.
+        bool certain = best < 0 || _options.Temperature == 0f || float.IsPositiveInfinity(logits[best]);
+        int chosen = certain ? best : Draw(logits, best);
         if (_seen.Length > 0 && chosen >= 0)
             _seen[chosen] = true;
         return chosen;

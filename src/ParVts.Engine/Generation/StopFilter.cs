@@ -39,14 +39,19 @@ internal sealed class StopFilter(IReadOnlyList<string> stops)
     /// <summary>What was held back, once the answer has ended otherwise.</summary>
     public ReadOnlySpan<char> Rest() => _held.AsSpan(_emitted, _count - _emitted);
 
+    // Where the text ends: before the stop text that is complete first, as if characters came one by one.
     private int FirstStop(ReadOnlySpan<char> text)
     {
         int first = -1;
+        int firstEnd = int.MaxValue;
         for (int i = 0; i < stops.Count; i++)
         {
             int place = text.IndexOf(stops[i], StringComparison.Ordinal);
-            if (place >= 0 && (first < 0 || place < first))
-                first = place;
+            int end = place + stops[i].Length;
+            if (place < 0 || end > firstEnd || (end == firstEnd && place > first))
+                continue;
+            first = place;
+            firstEnd = end;
         }
 
         return first;

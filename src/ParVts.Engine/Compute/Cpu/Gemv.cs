@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using ParVts.Engine.Formats;
 
 namespace ParVts.Engine.Compute.Cpu;
@@ -12,6 +13,9 @@ namespace ParVts.Engine.Compute.Cpu;
 internal static unsafe class Gemv
 {
     private const int TaskColumns = 64;
+
+    // Elements between the arithmetic and the weights that are fetched.
+    private const int Ahead = 384;
 
     /// <summary>Floats of workspace: the rows in the order in which the loop reads them, and widened F16 rows.</summary>
     public static long WorkspaceFloats(int rows, int inner, int threads) => (long)Padded(inner) * (rows + 4 * threads);
@@ -126,6 +130,17 @@ internal static unsafe class Gemv
         int whole = inner & ~15;
         for (nint i = 0; i < whole; i += 16)
         {
+            if (Sse.IsSupported && (i & 16) == 0)
+            {
+                // A row is about a page long, and the processor's own prefetching ends with a page: the weights to come
+                // are asked for a little ahead, at the end of these rows the beginnings of the next four.
+                nint ahead = i + Ahead < whole ? i + Ahead : i + Ahead - whole + 4 * stride;
+                Sse.Prefetch0(rows + ahead);
+                Sse.Prefetch0(w1 + ahead);
+                Sse.Prefetch0(w2 + ahead);
+                Sse.Prefetch0(w3 + ahead);
+            }
+
             Vector256<float> even = Vector256.Load(x + i);
             Vector256<float> odd = Vector256.Load(x + i + 8);
             Vector256<uint> pairs = Vector256.Load((uint*)(rows + i));
