@@ -41,7 +41,11 @@ public class RotaryTests
         // Llama 3.1's own settings.
         var config = new RopeConfig(500000)
         {
-            Scaling = RopeScaling.Llama3, Factor = 8, LowFrequencyFactor = 1, HighFrequencyFactor = 4, OriginalMaxPositions = 8192,
+            Scaling = RopeScaling.Llama3,
+            Factor = 8,
+            LowFrequencyFactor = 1,
+            HighFrequencyFactor = 4,
+            OriginalMaxPositions = 8192,
         };
         float[] plain = Frequencies(new RopeConfig(500000), 10);
         float[] scaled = Frequencies(config, 10);
