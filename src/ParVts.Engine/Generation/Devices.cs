@@ -10,7 +10,7 @@ internal static class Devices
     public static ComputeDevice Open(string name, int threads)
     {
         if (threads < 0)
-            throw new RequestException($"the number of threads is {threads}; it must be 0 (one a processor) or more");
+            throw new RequestException($"the number of threads is {threads}; it must be 0 (one a physical core) or more");
         return name switch
         {
             "auto" or "cpu" => new CpuDevice(threads),

@@ -15,7 +15,7 @@ public sealed record EngineOptions
     /// <summary>"auto", "cpu", "cuda:N" or "sim"; a device asked for by name is never replaced by another.</summary>
     public string Device { get; init; } = "auto";
 
-    /// <summary>Threads that compute on the CPU; 0 for one a processor.</summary>
+    /// <summary>Threads that compute on the CPU; 0 for one a physical core.</summary>
     public int Threads { get; init; }
 
     /// <summary>Map weights into memory; false reads them.</summary>
@@ -34,6 +34,9 @@ public sealed record EngineOptions
 /// </summary>
 public sealed class Engine : IDisposable
 {
+    // What a run adds to the process beside what is planned: code that is compiled on the way, pictures, the answer.
+    private const long CompiledLater = 6L << 20;
+
     private readonly LlavaModel _model;
     private readonly ComputeDevice _device;
     private readonly Tokenizer? _tokenizer;
@@ -76,7 +79,7 @@ public sealed class Engine : IDisposable
 
         // What the process holds besides: the runtime, the tokenizer. Weights that were read, not mapped, are in it twice.
         long counted = _model.WidenedBytes + (options.Map ? 0 : _model.MappedBytes);
-        ProcessBytes = Math.Max(0, Environment.WorkingSet - counted);
+        ProcessBytes = Math.Max(0, Environment.WorkingSet - counted) + CompiledLater;
         LoadTime = watch.Elapsed;
     }
 

@@ -26,7 +26,7 @@ internal sealed partial class ModelOptions
 
     private readonly Option<int> _threads = new("--threads")
     {
-        Description = "Threads that compute on the CPU; 0 for one a processor.",
+        Description = "Threads that compute on the CPU; 0 for one a physical core.",
         HelpName = "N",
     };
 
@@ -54,7 +54,7 @@ internal sealed partial class ModelOptions
         {
             // A value that is no number was reported already.
             if (result.Tokens.Count == 1 && int.TryParse(result.Tokens[0].Value, out int threads) && threads < 0)
-                result.AddError($"--threads is {threads}; it must be 0 (one a processor) or more");
+                result.AddError($"--threads is {threads}; it must be 0 (one a physical core) or more");
         });
         command.Options.Add(_model);
         command.Options.Add(_device);

@@ -20,9 +20,9 @@ public sealed unsafe class CpuDevice : ComputeDevice
     private bool _disposed;
 
     /// <summary>A device with its own threads.</summary>
-    /// <param name="threads">Threads that compute, the caller's included; 0 for one a processor.</param>
+    /// <param name="threads">Threads that compute, the caller's included; 0 for one a physical core.</param>
     public CpuDevice(int threads = 0)
-        : this(new SharedPool(new WorkerPool(threads > 0 ? threads : Environment.ProcessorCount)))
+        : this(new SharedPool(new WorkerPool(threads > 0 ? threads : PhysicalProcessors.Count)))
     {
     }
 
