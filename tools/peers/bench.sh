@@ -74,6 +74,22 @@ row() {
     }'
 }
 
+# The rate that OpenBLAS would run the decoder's layers at, from its rates for the three shapes, weighed by their work
+# (four products of 2048 × 2048, two of 2048 × 5632, one of 5632 × 2048 a layer), beside our whole prefill's rate.
+prefill_share() {
+    local rate
+    rate=$(statistics "$work/ours" prefill_gflops)
+    awk -F'|' -v ours="$rate" '
+        /× 2048 × 2048 / { a = $4 + 0 } / 2048 × 5632 / { b = $4 + 0 } / 5632 × 2048 / { c = $4 + 0 }
+        END {
+            split(ours, x, " ")
+            if (a * b * c == 0) exit
+            blas = (4 * 2048 + 3 * 5632) / (4 * 2048 / a + 2 * 5632 / b + 5632 / c)
+            printf "Prefill as a whole runs at %.0f GFLOP/s; OpenBLAS multiplies the same shapes, as measured above, at %.0f: ratio %.2f.\n",
+                x[1], blas, x[1] / blas
+        }' "$work/gemm"
+}
+
 report() {
     echo "# CPU, $(date -u +%Y-%m-%d)"
     echo
@@ -96,6 +112,8 @@ report() {
     echo "|---|---|---|---|"
     row prefill prefill_ms
     row "decode, a token" decode_ms
+    echo
+    prefill_share
 }
 
 reason=$(no_llama)
@@ -113,7 +131,7 @@ if [ -z "$reason" ] && [ ! -f "$theirs" ]; then
     "$(numpy_python)" tools/peers/make_gguf.py "$theirs"
 fi
 
-"${bench[@]}" gemm --threads "$threads" | tee "$work/gemm" >&2
+"${bench[@]}" gemm --threads "$threads" --repeats 11 | tee "$work/gemm" >&2
 : >"$work/ours"
 : >"$work/theirs"
 # Of two repeats the second counts: the first pays for pages, caches and compilation, in both programs.
