@@ -8,6 +8,19 @@ namespace ParVts.Engine.Compute;
 /// <param name="HeadDim">The largest head size.</param>
 public readonly record struct ScratchNeeds(int Rows, int Inner, int HeadDim);
 
+/// <summary>What a probe averages.</summary>
+public enum ProbeReduction
+{
+    /// <summary>Heads: a line for every query row.</summary>
+    Heads,
+
+    /// <summary>Query rows: a line for every head.</summary>
+    Rows,
+
+    /// <summary>Both: one line.</summary>
+    RowsAndHeads,
+}
+
 /// <summary>
 /// The seam between models and hardware (contract C1). Models are written once against it; an embedding runtime may
 /// call one operation alone, on its own memory.
@@ -24,6 +37,12 @@ public abstract class ComputeDevice : IDisposable
 
     /// <summary>The processor and the instruction set in use, for people.</summary>
     public abstract string Description { get; }
+
+    /// <summary>Rows that attention works on at a time: a prefill whose row count is a multiple of it wastes nothing.</summary>
+    public abstract int RowTile { get; }
+
+    /// <summary>What this queue's operations did.</summary>
+    public OperationCounters Counters { get; } = new();
 
     /// <summary>Another queue on the same hardware. Both must be disposed; the hardware is let go with the last.</summary>
     public abstract ComputeDevice Share();
@@ -119,6 +138,61 @@ public abstract class ComputeDevice : IDisposable
     /// <param name="scale">Usually head_dim^−½.</param>
     /// <param name="output">[1, heads·head_dim] F32.</param>
     public abstract void DecodeAttention(in Tensor q, in KvLayer layer, float scale, in Tensor output);
+
+    /// <summary>
+    /// Probabilities of named query rows, recomputed from queries, keys and the log-sum-exp of their softmax (contract S4):
+    /// p[i, h, j] = e^(scale · q·k − lse) where the plan shows key j to row i, else 0; averaged over what
+    /// <paramref name="reduction"/> names.
+    /// </summary>
+    /// <param name="q">[R, heads·head_dim] F32, rotated.</param>
+    /// <param name="layer">Keys.</param>
+    /// <param name="plan">Who sees whom.</param>
+    /// <param name="scale">As in the attention.</param>
+    /// <param name="logSumExp">[R, heads] F32 from <see cref="SegmentAttention"/> with the same plan.</param>
+    /// <param name="rows">[1, n] I32: query rows.</param>
+    /// <param name="reduction">What is averaged.</param>
+    /// <param name="output">
+    /// F32, a column a key of the layer: [n, keys] (heads averaged), [heads, keys] (rows averaged) or [1, keys] (both).
+    /// </param>
+    public abstract void Probe(
+        in Tensor q, in KvLayer layer, AttentionPlan plan, float scale, in Tensor logSumExp, in Tensor rows,
+        ProbeReduction reduction, in Tensor output);
+
+    /// <summary>output[i] = x[rows[i]].</summary>
+    /// <param name="x">[R, D] F32.</param>
+    /// <param name="rows">[1, n] I32, each below R, in any order.</param>
+    /// <param name="output">[n, D] F32, not overlapping <paramref name="x"/>.</param>
+    public abstract void GatherRows(in Tensor x, in Tensor rows, in Tensor output);
+
+    /// <summary>output[i] = Σ weights[e] · x[sources[e]] over e = offsets[i] … offsets[i + 1] − 1.</summary>
+    /// <param name="x">[R, D] F32.</param>
+    /// <param name="offsets">[1, n + 1] I32, from 0, ascending.</param>
+    /// <param name="sources">[1, entries] I32, each below R.</param>
+    /// <param name="weights">[1, entries] F32.</param>
+    /// <param name="output">[n, D] F32, not overlapping <paramref name="x"/>.</param>
+    public abstract void MergeRows(in Tensor x, in Tensor offsets, in Tensor sources, in Tensor weights, in Tensor output);
+
+    /// <summary>
+    /// x[first[i]] = weights[i] · x[first[i]] + (1 − weights[i]) · x[second[i]]: two copies of a question become one
+    /// (ParVTS, arXiv 2511.18875).
+    /// </summary>
+    /// <param name="x">[R, D] F32.</param>
+    /// <param name="first">[1, n] I32, no row twice.</param>
+    /// <param name="second">[1, n] I32, none of them in <paramref name="first"/>.</param>
+    /// <param name="weights">[1, n] F32.</param>
+    public abstract void FusePaths(in Tensor x, in Tensor first, in Tensor second, in Tensor weights);
+
+    /// <summary>output[i] = mean over heads of σ(lse[first[i], h] − lse[second[i], h]).</summary>
+    /// <param name="logSumExp">[R, heads] F32; −∞ where a row saw nothing.</param>
+    /// <param name="first">[1, n] I32.</param>
+    /// <param name="second">[1, n] I32.</param>
+    /// <param name="output">[1, n] F32.</param>
+    public abstract void PathWeights(in Tensor logSumExp, in Tensor first, in Tensor second, in Tensor output);
+
+    /// <summary>Moves keys and values within a layer's store: row i becomes row rows[i], for a cache that is thinned.</summary>
+    /// <param name="layer">The layer's store.</param>
+    /// <param name="rows">[1, n] I32, ascending, each below the layer's length.</param>
+    public abstract void KeepKeys(in KvLayer layer, in Tensor rows);
 
     /// <summary>x = f(x), element by element.</summary>
     public abstract void Activate(in Tensor x, Activation function);

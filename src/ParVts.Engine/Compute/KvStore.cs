@@ -21,6 +21,15 @@ public readonly record struct KvLayer(nint Pages, int Length, int Heads, int Hea
         ((float**)Pages)[page] + (long)(Heads + head) * KvStore.PageRows * PaddedHeadDim;
 }
 
+/// <summary>What a store must have room for.</summary>
+/// <param name="Pages">Pages of all layers together, at any one time.</param>
+/// <param name="Rows">Rows of the longest layer.</param>
+public readonly record struct KvNeeds(long Pages, int Rows)
+{
+    /// <summary>So many rows in every layer.</summary>
+    public static KvNeeds Uniform(int layers, int rows) => new((long)layers * KvStore.PagesFor(rows), rows);
+}
+
 /// <summary>
 /// The paged, ragged KV store (contract D5): each layer has its own length and its own pages; freed pages return at
 /// once and serve other layers. Float32. One caller at a time. Growing the store allocates; writing rows does not.
@@ -66,12 +75,16 @@ public sealed class KvStore : IDisposable
     /// <summary>The next multiple of 16, to which heads are padded.</summary>
     public static int Pad(int headDim) => (headDim + 15) & ~15;
 
-    /// <summary>Bytes that <see cref="Reserve"/> needs for this many rows in each layer.</summary>
-    public static long BytesFor(int layers, int heads, int headDim, int rows)
-    {
-        long pages = (rows + PageRows - 1) / PageRows;
-        return layers * pages * (2L * heads * PageRows * Pad(headDim) * sizeof(float) + sizeof(long));
-    }
+    /// <summary>Pages that so many rows take.</summary>
+    public static int PagesFor(int rows) => (rows + PageRows - 1) / PageRows;
+
+    /// <summary>Bytes that <see cref="Reserve"/> needs.</summary>
+    /// <param name="layers">Layers.</param>
+    /// <param name="heads">KV heads.</param>
+    /// <param name="headDim">Elements of a head.</param>
+    /// <param name="needs">Pages and rows.</param>
+    public static long BytesFor(int layers, int heads, int headDim, in KvNeeds needs) =>
+        needs.Pages * 2L * heads * PageRows * Pad(headDim) * sizeof(float) + (long)layers * PagesFor(needs.Rows) * sizeof(long);
 
     /// <summary>Rows that a layer holds.</summary>
     public int Length(int layer) => _lengths[layer];
@@ -83,13 +96,14 @@ public sealed class KvStore : IDisposable
         return new KvLayer(tables.Slice(layer, 1).Address, _lengths[layer], _heads, _headDim);
     }
 
-    /// <summary>Makes room for <paramref name="rows"/> rows in every layer, those that are there already included.</summary>
-    public void Reserve(int rows)
+    /// <summary>Makes room; what is there already counts.</summary>
+    /// <param name="needs">Pages of all layers together at any one time, and rows of the longest layer.</param>
+    public void Reserve(in KvNeeds needs)
     {
-        int width = (rows + PageRows - 1) / PageRows;
+        int width = PagesFor(needs.Rows);
         if (width > _tableWidth)
             GrowTables(width);
-        long missing = (long)width * Layers - (_free.Count + _pageCounts.Sum());
+        long missing = needs.Pages - (_free.Count + _pageCounts.Sum());
         if (missing <= 0)
             return;
         DeviceBuffer slab = _device.Allocate(missing * PageBytes);
@@ -102,8 +116,8 @@ public sealed class KvStore : IDisposable
     /// <summary>Lengthens a layer to <paramref name="rows"/> rows; the new ones are to be written by the caller.</summary>
     public void Extend(int layer, int rows)
     {
-        int pages = (rows + PageRows - 1) / PageRows;
-        if (pages > _tableWidth)
+        int pages = PagesFor(rows);
+        if (pages > _tableWidth || pages - _pageCounts[layer] > _free.Count)
             throw new InvalidOperationException($"layer {layer}: {rows} rows were not reserved");
         if (pages > _pageCounts[layer])
         {
@@ -121,7 +135,7 @@ public sealed class KvStore : IDisposable
         ArgumentOutOfRangeException.ThrowIfNegative(rows);
         if (rows >= _lengths[layer])
             return;
-        int pages = (rows + PageRows - 1) / PageRows;
+        int pages = PagesFor(rows);
         while (_pageCounts[layer] > pages)
             _free.Push(_tables[layer * _tableWidth + --_pageCounts[layer]]);
         _lengths[layer] = rows;

@@ -140,8 +140,17 @@ public sealed record VisionConfig
     /// <summary>hidden_act.</summary>
     public required Activation Activation { get; init; }
 
+    /// <summary>A class token stands before the patches (CLIP); SigLIP has none.</summary>
+    public bool HasClassToken { get; init; } = true;
+
     /// <summary>Patches along one side.</summary>
     public int PatchesPerSide => ImageSize / PatchSize;
+
+    /// <summary>Rows before the patches: the class token's, where there is one.</summary>
+    public int ClassRows => HasClassToken ? 1 : 0;
+
+    /// <summary>Rows of a picture in the tower.</summary>
+    public int Rows => PatchesPerSide * PatchesPerSide + ClassRows;
 }
 
 /// <summary>config.json of a vision-language model, with the defaults that public files leave out.</summary>
@@ -178,5 +187,8 @@ public sealed record ModelConfig
     public bool TieWordEmbeddings { get; init; }
 
     /// <summary>Visual tokens that one picture makes (contract D2).</summary>
-    public int VisualTokensPerImage => Vision.PatchesPerSide * Vision.PatchesPerSide + (KeepClassToken ? 1 : 0);
+    public int VisualTokensPerImage => Vision.Rows - DroppedRows;
+
+    /// <summary>Rows of the tower's output that are no visual tokens: the class token's, unless it is kept.</summary>
+    public int DroppedRows => KeepClassToken ? 0 : Vision.ClassRows;
 }

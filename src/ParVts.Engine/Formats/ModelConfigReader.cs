@@ -46,6 +46,8 @@ public static class ModelConfigReader
             VisionFeatureLayer = FeatureLayer(json.VisionFeatureLayer, vision.Layers, check),
             KeepClassToken = (json.VisionFeatureSelectStrategy ?? "default") switch
             {
+                "default" when !vision.HasClassToken => throw check.Wrong(
+                    "vision_feature_select_strategy", "is 'default', which drops the class token, but the vision tower has none; 'full' was expected"),
                 "default" => false,
                 "full" => true,
                 string other => throw check.Wrong("vision_feature_select_strategy", $"is '{other}', but must be 'default' or 'full'"),

@@ -44,6 +44,7 @@ public sealed class Engine : IDisposable
     private readonly ImagePreprocessor _preprocessor;
     private int _disposed;
     private int _warnedNaN;
+    private int _warnedClassToken;
 
     private Engine(string directory, EngineOptions options)
     {
@@ -160,7 +161,7 @@ public sealed class Engine : IDisposable
     /// <exception cref="PolicyException">The policy string is wrong.</exception>
     public Session CreateSession(string policy = "dense")
     {
-        VisualTokenPolicy made = PolicyRegistry.Create(policy);
+        VisualTokenPolicy made = CreatePolicy(policy);
         ObjectDisposedException.ThrowIf(!_model.TryAcquire(), this);
         try
         {
@@ -180,6 +181,24 @@ public sealed class Engine : IDisposable
             return;
         _model.Release();
         _device.Dispose();
+    }
+
+    /// <summary>Makes a policy and tells it about this model.</summary>
+    internal VisualTokenPolicy CreatePolicy(string policy)
+    {
+        VisualTokenPolicy made = PolicyRegistry.Create(policy);
+        made.Bind(new PolicyModel(Config.Text.Layers, _device.RowTile));
+        if (!made.Needs.HasFlag(PolicyNeeds.ClassAttention))
+            return made;
+        if (Config.VisionFeatureLayer == 0)
+            throw new PolicyException($"policy '{made.Name}' ranks by the vision tower's attention, but this model uses none of its blocks");
+        if (!Config.Vision.HasClassToken && Interlocked.Exchange(ref _warnedClassToken, 1) == 0)
+        {
+            Options.Warning?.Invoke(
+                "the vision tower has no class token: visual tokens are ranked by the mean attention that they receive in its last block");
+        }
+
+        return made;
     }
 
     internal void WarnNaN()

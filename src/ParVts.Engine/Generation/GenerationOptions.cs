@@ -30,6 +30,9 @@ public sealed record GenerationOptions
     /// <summary>Go on after end-of-sequence tokens.</summary>
     public bool IgnoreEndOfSequence { get; init; }
 
+    /// <summary>Hand out the logits of the prompt's last row (<see cref="GenerationResult.PromptLogits"/>).</summary>
+    public bool KeepLogits { get; init; }
+
     /// <summary>Time after which the answer is cut off, as if cancelled.</summary>
     public TimeSpan? Deadline { get; init; }
 

@@ -39,6 +39,9 @@ public sealed record GenerationResult
     /// <summary>The memory plan of this call.</summary>
     public required MemoryPlan Memory { get; init; }
 
+    /// <summary>[vocabulary] logits of the prompt's last row, where <see cref="GenerationOptions.KeepLogits"/> asked for them.</summary>
+    public IReadOnlyList<float>? PromptLogits { get; init; }
+
     /// <summary>What the policy did, layer by layer, in the prefill; the session's own object, overwritten by its next call.</summary>
     public required ScheduleTrace Trace { get; init; }
 }

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using ParVts.Engine.Compute;
 using ParVts.Engine.Models;
 using ParVts.Engine.Scheduling;
+using ParVts.Engine.Scheduling.Policies;
 
 namespace ParVts.Engine.Generation;
 
@@ -13,15 +14,16 @@ public sealed partial class Session
         var watch = Stopwatch.StartNew();
         int limit = NewTokens(prompt, options);
         int cached = SharedRows(prompt);
-        MemoryPlan plan = PlanRows(prompt, prompt.Length - cached, limit);
-        plan.Require(_engine.Options.MemoryCap);
         Forget(cached);
-        _run.Prepare(prompt.Length - cached, prompt.Length + limit, prompt.Images.Count > 0);
+        (MemoryPlan plan, RunNeeds needs) = PlanRows(prompt, cached, CachedTurns.Lengths(_run.Kv), limit);
+        plan.Require(_engine.Options.MemoryCap);
+        _run.Prepare(needs);
 
         var sampler = new Sampler(options, _logits.Length);
         sampler.Observe(prompt.Ids);
         var tokens = new List<int>(limit);
         _textLength = 0;
+        _promptLogits = null;
         _endedByText = false;
         double vision = 0;
         double first = 0;
@@ -30,7 +32,7 @@ public sealed partial class Session
         try
         {
             vision = Embed(prompt, cached, watch, stop);
-            Prefill(prompt, cached, stop);
+            Prefill(prompt, cached, options.KeepLogits, stop);
             prefill = watch.Elapsed.TotalMilliseconds - vision;
             finish = Decode(prompt, options, limit, sampler, tokens, onText, watch, ref first, stop);
         }
@@ -57,6 +59,7 @@ public sealed partial class Session
                 vision, prefill, first, tokens.Count > 1 ? (total - first) / (tokens.Count - 1) : 0, total),
             Memory = plan,
             Trace = _trace,
+            PromptLogits = _promptLogits,
         };
     }
 
@@ -78,12 +81,31 @@ public sealed partial class Session
         return Math.Min(options.MaxTokens, context - prompt.Length);
     }
 
-    private MemoryPlan PlanRows(Prompt prompt, int rows, int newTokens)
+    // What the rows after the cached ones take, and the tokens after them (contract D4).
+    private (MemoryPlan Plan, RunNeeds Needs) PlanRows(Prompt prompt, int cached, int[] lengths, int newTokens)
     {
-        (long keyValues, long workspace) = LlavaRun.Measure(
-            _engine.Config, _device, rows, prompt.Length + newTokens, prompt.Images.Count > 0);
+        SchedulePlan schedule = PlanSchedule(prompt, cached, lengths);
+        var needs = new RunNeeds(
+            schedule.MaxRows,
+            schedule.MaxKeys,
+            prompt.Images.Count > 0,
+            Schedules: _policy is not DensePolicy,
+            schedule.Cache(newTokens));
+        (long keyValues, long workspace) = LlavaRun.Measure(_engine.Config, _device, needs);
         long logits = sizeof(float) * (long)_logits.Length;
-        return new MemoryPlan(_engine.Model.TouchedBytes(rows), keyValues, workspace + logits, _engine.ProcessBytes);
+        long weights = _engine.Model.TouchedBytes(prompt.Length - cached);
+        return (new MemoryPlan(weights, keyValues, workspace + logits, _engine.ProcessBytes), needs);
+    }
+
+    private SchedulePlan PlanSchedule(Prompt prompt, int cached, int[] lengths) => SchedulePlan.Create(
+        _engine.Config.Text, _policy, rows => FillRows(rows, prompt, cached), lengths, cached, NewImages(prompt, cached));
+
+    private static int NewImages(Prompt prompt, int cached)
+    {
+        int images = 0;
+        foreach (int start in prompt.ImageStarts)
+            images += start >= cached ? 1 : 0;
+        return images;
     }
 
     // Rows from the beginning that the cache holds already: same ids, same pictures. The last row is always computed,
@@ -100,72 +122,113 @@ public sealed partial class Session
                 break;
             bool same = image < _cachedImages.Count && _cachedImages[image].AsSpan().SequenceEqual(prompt.Images[image].Hash);
             if (!same || shared < start + prompt.TokensPerImage)
-                return start;
+                return _turns.Boundary(start);
         }
 
-        return shared;
+        return _turns.Boundary(shared);
     }
 
     private void Forget(int rows)
     {
-        for (int layer = 0; layer < _run.Kv.Layers; layer++)
-            _run.Kv.Truncate(layer, rows);
+        _turns.Cut(rows, _run.Kv);
         _cachedIds.RemoveRange(rows, _cachedIds.Count - rows);
     }
 
-    // Fills the prefill's hidden rows: text from the embedding table, pictures through tower and projector.
+    // Fills the prefill's hidden rows (text from the embedding table, pictures through tower and projector) and says what
+    // each of them is.
     private double Embed(Prompt prompt, int cached, Stopwatch watch, CancellationToken stop)
     {
         double vision = 0;
-        int row = cached;
-        int done = 0;
+        int images = NewImages(prompt, cached);
+        int first = prompt.Images.Count - images;
+        RowBatch rows = _state.Rows;
+        rows.Clear(prompt.Length - cached);
         _cachedImages.Clear();
-        for (int image = 0; image < prompt.Images.Count; image++)
+        _cachedImages.AddRange(prompt.Images.Select(image => image.Hash));
+        float[] classAttention = _policy.Needs.HasFlag(PolicyNeeds.ClassAttention) ? new float[images * prompt.TokensPerImage] : [];
+        int next = cached;
+        for (int image = 0; image < images; image++)
         {
-            int start = prompt.ImageStarts[image];
-            _cachedImages.Add(prompt.Images[image].Hash);
-            if (start < cached)
-                continue;
-            EmbedText(prompt, row, start, cached);
+            int start = prompt.ImageStarts[first + image];
+            EmbedText(prompt, next, start, image == 0 ? RowRole.Prefix : RowRole.Text);
             stop.ThrowIfCancellationRequested();
             double before = watch.Elapsed.TotalMilliseconds;
-            _run.EmbedPicture(prompt.Images[image].Pixels.Span, start - cached, Sink);
+            int visual = rows.CountOf(RowRole.Visual);
+            int made = _run.EmbedPicture(prompt.Images[first + image].Pixels.Span, image, rows.Count, _policy, Sink);
+            for (int i = 0; i < made; i++)
+                rows.Add(Row.OfVisual(start + i, visual + i, image));
+            if (classAttention.Length > 0 && made == prompt.TokensPerImage)
+                _run.ClassAttention.CopyTo(classAttention.AsSpan(image * made));
             vision += watch.Elapsed.TotalMilliseconds - before;
-            Progress?.Invoke(new GenerationProgress("vision", ++done, prompt.Images.Count));
-            row = start + prompt.TokensPerImage;
+            Progress?.Invoke(new GenerationProgress("vision", image + 1, images));
+            next = start + prompt.TokensPerImage;
         }
 
-        EmbedText(prompt, row, prompt.Length, cached);
+        EmbedText(prompt, next, prompt.Length, RowRole.Text);
+        _state.SetClassAttention(classAttention);
         return vision;
     }
 
-    private void EmbedText(Prompt prompt, int from, int to, int cached)
+    private void EmbedText(Prompt prompt, int from, int to, RowRole role)
     {
-        if (from < to)
-            _run.EmbedText(prompt.Ids[from..to], from - cached);
+        if (from == to)
+            return;
+        _run.EmbedText(prompt.Ids[from..to], _state.Rows.Count);
+        for (int token = from; token < to; token++)
+            _state.Rows.Add(Row.OfText(role, token));
     }
 
-    private void Prefill(Prompt prompt, int cached, CancellationToken stop)
+    // The rows that Embed makes where no policy merges in the tower: for the plan.
+    private static void FillRows(RowBatch rows, Prompt prompt, int cached)
     {
-        RowBatch rows = _state.Rows;
         rows.Clear(prompt.Length - cached);
-        int firstImage = prompt.Images.Count > 0 ? prompt.ImageStarts[0] : 0;
+        int images = NewImages(prompt, cached);
+        int first = prompt.Images.Count - images;
+        int visual = 0;
         int image = 0;
-        for (int row = 0; row < prompt.Length; row++)
+        for (int token = cached; token < prompt.Length; token++)
         {
-            while (image < prompt.Images.Count && row >= prompt.ImageStarts[image] + prompt.TokensPerImage)
+            while (image < images && token >= prompt.ImageStarts[first + image] + prompt.TokensPerImage)
                 image++;
-            bool visual = image < prompt.Images.Count && row >= prompt.ImageStarts[image];
-            if (row >= cached)
-                rows.Add(visual ? RowRole.Visual : row < firstImage ? RowRole.Prefix : RowRole.Text, row, row, row, row);
+            if (image < images && token >= prompt.ImageStarts[first + image])
+                rows.Add(Row.OfVisual(token, visual++, image));
+            else
+                rows.Add(Row.OfText(images > 0 && token < prompt.ImageStarts[first] ? RowRole.Prefix : RowRole.Text, token));
         }
+    }
 
+    private void Prefill(Prompt prompt, int cached, bool keepLogits, CancellationToken stop)
+    {
         Action<int, int>? progress = Progress is null
             ? null
             : (done, total) => Progress(new GenerationProgress("prefill", done, total));
+        int[] before = CachedTurns.Lengths(_run.Kv);
+        int images = NewImages(prompt, cached);
+        _state.Begin(_trace, before, cached, images);
         _run.Prefill(_policy, _state, _trace, progress, Sink, stop);
         foreach (int id in prompt.Ids[cached..])
             _cachedIds.Add(id);
+        int firstVisual = images > 0 ? prompt.ImageStarts[prompt.Images.Count - images] : prompt.Length;
+        _turns.Add(cached, firstVisual, prompt.Length, before, _run.Kv);
+        AfterStep(0);
+        for (int layer = 0; layer < _run.Kv.Layers; layer++)
+            _trace.RecordStored(layer, _run.Kv.Length(layer));
+        if (!keepLogits)
+            return;
+        _promptLogits = new float[_logits.Length];
+        _device.Download<float>(_run.Logits, _promptLogits);
+    }
+
+    private void AfterStep(int step)
+    {
+        _decodeState.Step = step;
+        _policy.OnDecodeStep(_decodeState);
+    }
+
+    private void Thin(int layer, ReadOnlyMemory<int> rows)
+    {
+        _run.KeepKeys(layer, rows);
+        _turns.Thin(_cachedIds.Count, _run.Kv);
     }
 
     private FinishReason Decode(
@@ -189,6 +252,7 @@ public sealed partial class Session
                 int position = prompt.Length + tokens.Count - 1;
                 _run.Step(tokens[^1], position);
                 _cachedIds.Add(tokens[^1]);
+                AfterStep(tokens.Count);
             }
 
             int token = Choose(sampler);

@@ -23,11 +23,14 @@ public sealed partial class Session : IDisposable
     private readonly LlavaRun _run;
     private readonly ScheduleState _state = new();
     private readonly ScheduleTrace _trace;
+    private readonly CachedTurns _turns = new();
+    private readonly DecodeState _decodeState;
     private readonly Detokenizer? _detokenizer;
     private readonly float[] _logits;
     private readonly List<int> _cachedIds = [];
     private readonly List<byte[]> _cachedImages = [];
     private VisualTokenPolicy _policy;
+    private float[]? _promptLogits;
     private char[] _text = new char[1024];
     private int _textLength;
     private bool _endedByText;
@@ -40,6 +43,7 @@ public sealed partial class Session : IDisposable
         _device = device;
         _policy = policy;
         _run = new LlavaRun(engine.Model, device);
+        _decodeState = new DecodeState(engine.Config.Text.Layers, layer => _run.Kv.Length(layer), Thin);
         _trace = new ScheduleTrace(engine.Config.Text);
         _detokenizer = engine.TokenizerOrNull?.CreateDetokenizer(skipSpecialTokens: true);
         _logits = new float[engine.Config.Text.VocabularySize];
@@ -51,7 +55,7 @@ public sealed partial class Session : IDisposable
     /// <summary>What the last prefill did.</summary>
     public ScheduleTrace Trace => _trace;
 
-    /// <summary>Rows in the cache.</summary>
+    /// <summary>Tokens that the cache stands for; a layer may hold fewer rows.</summary>
     public int CachedTokens => _cachedIds.Count;
 
     /// <summary>Bytes of the KV store's pages that hold rows now.</summary>
@@ -75,7 +79,7 @@ public sealed partial class Session : IDisposable
     /// <exception cref="PolicyException">The policy string is wrong.</exception>
     public void SetPolicy(string policy)
     {
-        VisualTokenPolicy made = PolicyRegistry.Create(policy);
+        VisualTokenPolicy made = _engine.CreatePolicy(policy);
         Reset();
         _policy = made;
     }
@@ -90,7 +94,13 @@ public sealed partial class Session : IDisposable
     /// <summary>What <see cref="Generate"/> would take with an empty cache (contract D4).</summary>
     /// <exception cref="RequestException">The prompt is beyond the context.</exception>
     public MemoryPlan Plan(Prompt prompt, GenerationOptions? options = null) =>
-        PlanRows(prompt, prompt.Length, NewTokens(prompt, options ?? new GenerationOptions()));
+        PlanRows(prompt, 0, new int[_engine.Config.Text.Layers], NewTokens(prompt, options ?? new GenerationOptions())).Plan;
+
+    /// <summary>
+    /// Rows, KV rows and FLOPs that <see cref="Generate"/> would take with an empty cache, layer by layer; which visual
+    /// tokens stay is not known beforehand. Where a policy decides sizes while it runs, everything stays in it.
+    /// </summary>
+    public ScheduleTrace PlanTrace(Prompt prompt) => PlanSchedule(prompt, 0, new int[_engine.Config.Text.Layers]).Trace;
 
     /// <summary>Answers a prompt.</summary>
     /// <param name="prompt">The whole conversation.</param>

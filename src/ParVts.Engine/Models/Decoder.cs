@@ -5,70 +5,13 @@ using ParVts.Engine.Scheduling;
 
 namespace ParVts.Engine.Models;
 
-/// <summary>The activations of a decoder pass over at most so many rows.</summary>
-internal sealed class DecoderWorkspace
-{
-    /// <summary>Lays the tensors out; what <paramref name="arena"/> holds from here on may share memory with other stages.</summary>
-    public DecoderWorkspace(Arena arena, TextConfig config, int rows)
-    {
-        int query = config.Heads * config.HeadDim;
-        int keyValue = config.KeyValueHeads * config.HeadDim;
-        Hidden = arena.Take(TensorType.F32, rows, config.HiddenSize);
-        Ids = arena.Take(TensorType.I32, 1, rows);
-        Positions = arena.Take(TensorType.I32, rows, 3);
-        Frequencies = arena.Take(TensorType.F32, 1, config.HeadDim / 2);
-        Logits = arena.Take(TensorType.F32, 1, config.VocabularySize);
-        Shared = arena.Mark;
-        Rotary = arena.Take(TensorType.F32, rows, config.HeadDim);
-        Normed = arena.Take(TensorType.F32, rows, config.HiddenSize);
-
-        // The attention's tensors and the MLP's never live at once.
-        long mark = arena.Mark;
-        Query = arena.Take(TensorType.F32, rows, query);
-        Key = arena.Take(TensorType.F32, rows, keyValue);
-        Value = arena.Take(TensorType.F32, rows, keyValue);
-        Attended = arena.Take(TensorType.F32, rows, query);
-        arena.Return(mark);
-        Gate = arena.Take(TensorType.F32, rows, config.IntermediateSize);
-        Up = arena.Take(TensorType.F32, rows, config.IntermediateSize);
-    }
-
-    /// <summary>Where memory begins that other stages may use between passes.</summary>
-    public long Shared { get; }
-
-    public Tensor Hidden { get; }
-
-    public Tensor Ids { get; }
-
-    public Tensor Positions { get; }
-
-    public Tensor Frequencies { get; }
-
-    public Tensor Logits { get; }
-
-    public Tensor Rotary { get; }
-
-    public Tensor Normed { get; }
-
-    public Tensor Query { get; }
-
-    public Tensor Key { get; }
-
-    public Tensor Value { get; }
-
-    public Tensor Attended { get; }
-
-    public Tensor Gate { get; }
-
-    public Tensor Up { get; }
-}
-
 /// <summary>
 /// A Llama-type decoder over rows: pre-norm attention with rotary positions and grouped KV heads, gated MLP. One
 /// caller at a time.
 /// </summary>
 internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, TextConfig config)
 {
+    private readonly ScheduleExecutor _schedule = new(device);
     private readonly Rotary _rotary = new(config.Rope, config.HeadDim, config.MaxPositions);
     private readonly float[] _frequencies = new float[config.HeadDim / 2];
     private readonly int[] _stepPosition = new int[3];
@@ -84,33 +27,38 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
     }
 
     /// <summary>
-    /// Runs the rows in <see cref="ScheduleState.Rows"/>, whose embeddings lie in the hidden rows, through every layer,
-    /// and leaves the last row's logits. Between layers the policy acts, and cancellation is looked for;
-    /// <paramref name="progress"/> gets (layers done, layers).
+    /// Runs the rows of <paramref name="state"/>, whose embeddings lie in the hidden rows, through every layer, and leaves
+    /// the last row's logits. Before the decoder and between layers the policy acts; cancellation is looked for between
+    /// layers; <paramref name="progress"/> gets (layers done, layers).
     /// </summary>
     public void Prefill(
         DecoderWorkspace workspace, KvStore kv, VisualTokenPolicy policy, ScheduleState state, ScheduleTrace trace,
         Action<int, int>? progress, StageSink? sink, CancellationToken cancellation)
     {
-        RowBatch rows = state.Rows;
-        trace.Begin(rows, kv.Length(0));
-        SetPositions(workspace, rows.Rope);
-        sink?.Invoke("inputs_embeds", workspace.Hidden.Slice(0, rows.Count));
+        sink?.Invoke("inputs_embeds", workspace.Hidden.Slice(0, state.Rows.Count));
+        policy.OnVisionTokens(state);
+        _schedule.ChangeRows(workspace, kv, state);
+        SetPositions(workspace, state.Rows.Rope);
         for (int layer = 0; layer < weights.Layers.Length; layer++)
         {
             cancellation.ThrowIfCancellationRequested();
-            state.Layer = layer;
-            state.CachedRows = kv.Length(layer);
+            state.Enter(layer);
             policy.BeforeLayer(state);
-            sink?.Invoke(Stage("hidden", layer), workspace.Hidden.Slice(0, rows.Count));
-            kv.Extend(layer, state.CachedRows + rows.Count);
-            RunLayer(workspace, weights.Layers[layer], kv.Layer(layer), rows.Count, state.CachedRows, state.Plan);
-            trace.Record(state, kv.Length(layer));
+            if (_schedule.ChangeRows(workspace, kv, state))
+                SetPositions(workspace, state.Rows.Rope);
+            int rows = state.Rows.Count;
+            sink?.Invoke(Stage("hidden", layer), workspace.Hidden.Slice(0, rows));
+            kv.Extend(layer, state.CachedRows + rows);
+            state.Store();
+            trace.FlopsCountedByLayer[layer] =
+                RunLayer(workspace, weights.Layers[layer], kv.Layer(layer), rows, state.CachedRows, state);
+            trace.Record(state);
             progress?.Invoke(layer + 1, weights.Layers.Length);
         }
 
-        sink?.Invoke(Stage("hidden", weights.Layers.Length), workspace.Hidden.Slice(0, rows.Count));
-        ComputeLogits(workspace, rows.Count - 1);
+        int last = state.Rows.Count;
+        sink?.Invoke(Stage("hidden", weights.Layers.Length), workspace.Hidden.Slice(0, last));
+        ComputeLogits(workspace, last - 1);
     }
 
     /// <summary>Feeds one token and leaves the logits of the next. Allocates nothing.</summary>
@@ -128,7 +76,7 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         {
             int cached = kv.Length(layer);
             kv.Extend(layer, cached + 1);
-            RunLayer(workspace, weights.Layers[layer], kv.Layer(layer), 1, cached, plan: null);
+            RunLayer(workspace, weights.Layers[layer], kv.Layer(layer), 1, cached, state: null);
         }
 
         ComputeLogits(workspace, 0);
@@ -150,9 +98,11 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         device.RotaryTable(positions, workspace.Frequencies, workspace.Rotary.Slice(0, rows));
     }
 
-    private void RunLayer(
-        DecoderWorkspace workspace, DecoderLayer layer, in KvLayer kv, int rows, int firstRow, AttentionPlan? plan)
+    /// <summary>Runs one layer; returns the FLOPs that its operations counted, what was only measured left out.</summary>
+    private long RunLayer(
+        DecoderWorkspace workspace, DecoderLayer layer, in KvLayer kv, int rows, int firstRow, ScheduleState? state)
     {
+        long before = device.Counters.Flops;
         float epsilon = (float)config.NormEpsilon;
         Tensor hidden = workspace.Hidden.Slice(0, rows);
         Tensor normed = workspace.Normed.Slice(0, rows);
@@ -165,11 +115,14 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         device.MatMul(normed, layer.Key, layer.KeyBias, key);
         device.MatMul(normed, layer.Value, layer.ValueBias, value);
         device.RopeStore(query, key, value, workspace.Rotary.Slice(0, rows), kv, firstRow);
-        if (plan is null)
+        if (state is null)
             device.DecodeAttention(query, kv, _scale, attended);
         else
-            device.SegmentAttention(query, kv, plan, _scale, attended);
+            device.SegmentAttention(query, kv, state.Plan, _scale, attended, _schedule.LogSumExp(workspace, state));
         device.MatMul(attended, layer.Output, layer.OutputBias, hidden, accumulate: true);
+
+        // Queries are still there, and the attention's output is free: the moment to measure.
+        long measured = state is null ? 0 : _schedule.Measure(workspace, kv, state, _scale);
 
         Tensor gate = workspace.Gate.Slice(0, rows);
         Tensor up = workspace.Up.Slice(0, rows);
@@ -178,6 +131,7 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         device.MatMul(normed, layer.Up, layer.UpBias, up);
         device.GatedActivate(gate, up, config.Activation);
         device.MatMul(gate, layer.Down, layer.DownBias, hidden, accumulate: true);
+        return device.Counters.Flops - before - measured;
     }
 
     private void ComputeLogits(DecoderWorkspace workspace, int row)

@@ -4,6 +4,14 @@ using ParVts.Engine.Scheduling;
 
 namespace ParVts.Engine.Models;
 
+/// <summary>What a run has to have memory for.</summary>
+/// <param name="Rows">Rows of a decoder pass, at most.</param>
+/// <param name="Keys">Keys that a row may see, at most.</param>
+/// <param name="Pictures">Pictures are looked at.</param>
+/// <param name="Schedules">Rows may move and be measured between layers: the policy is not plain dense.</param>
+/// <param name="Cache">The decoder's KV store.</param>
+internal readonly record struct RunNeeds(int Rows, int Keys, bool Pictures, bool Schedules, KvNeeds Cache);
+
 /// <summary>
 /// A model together with the memory that one session runs it in: the KV store and the activations of the tower, the
 /// projector and the decoder. One caller at a time.
@@ -14,11 +22,12 @@ internal sealed class LlavaRun : IDisposable
     private readonly LlavaModel _model;
     private readonly Decoder _decoder;
     private readonly VisionTower _tower;
+    private readonly VisionState _visionState = new();
     private DeviceBuffer? _memory;
     private KvStore? _visionKv;
     private DecoderWorkspace? _activations;
     private VisionWorkspace? _vision;
-    private int _rows;
+    private RunNeeds _needs;
 
     public LlavaRun(LlavaModel model, ComputeDevice device)
     {
@@ -37,63 +46,79 @@ internal sealed class LlavaRun : IDisposable
     public Tensor Logits => _activations!.Logits;
 
     /// <summary>
-    /// What a prefill of so many rows takes, with pictures or without, and a cache of <paramref name="kvRows"/> rows a
-    /// layer: (KV bytes, workspace bytes).
+    /// <see cref="VisionTower.ClassAttention"/> of the last picture, for its visual tokens: where a policy needs it and no
+    /// policy merged rows.
     /// </summary>
-    public static (long KeyValues, long Workspace) Measure(
-        ModelConfig config, ComputeDevice device, int rows, int kvRows, bool pictures)
+    public ReadOnlySpan<float> ClassAttention =>
+        _tower.ClassAttention.Slice(_model.Config.DroppedRows, _model.Config.VisualTokensPerImage);
+
+    /// <summary>What a run takes: (KV bytes, workspace bytes).</summary>
+    public static (long KeyValues, long Workspace) Measure(ModelConfig config, ComputeDevice device, in RunNeeds needs)
     {
         TextConfig text = config.Text;
         var arena = new Arena(0);
-        LayOut(arena, config, rows, pictures);
-        long workspace = arena.Bytes + device.ScratchBytes(Needs(config, rows, pictures));
-        if (pictures)
+        LayOut(arena, config, needs);
+        long workspace = arena.Bytes + device.ScratchBytes(Scratch(config, needs));
+        if (needs.Pictures)
             workspace += VisionKvBytes(config);
-        return (KvStore.BytesFor(text.Layers, text.KeyValueHeads, text.HeadDim, kvRows), workspace);
+        return (KvStore.BytesFor(text.Layers, text.KeyValueHeads, text.HeadDim, needs.Cache), workspace);
     }
 
     /// <summary>Allocates what <see cref="Measure"/> measured; what is large enough already stays.</summary>
-    public void Prepare(int rows, int kvRows, bool pictures)
+    public void Prepare(in RunNeeds needs)
     {
         ModelConfig config = _model.Config;
-        Kv.Reserve(kvRows);
-        _device.ReserveScratch(_device.ScratchBytes(Needs(config, rows, pictures)));
-        if (pictures && _visionKv is null)
+        Kv.Reserve(needs.Cache);
+        _device.ReserveScratch(_device.ScratchBytes(Scratch(config, needs)));
+        if (needs.Pictures && _visionKv is null)
         {
             VisionConfig vision = config.Vision;
             _visionKv = new KvStore(_device, 1, vision.Heads, vision.HiddenSize / vision.Heads);
-            _visionKv.Reserve(VisionRows(config));
+            _visionKv.Reserve(KvNeeds.Uniform(1, vision.Rows));
         }
 
-        if (_memory is not null && rows <= _rows && (!pictures || _vision is not null))
+        var all = new RunNeeds(
+            Math.Max(needs.Rows, _needs.Rows),
+            Math.Max(needs.Keys, _needs.Keys),
+            needs.Pictures || _needs.Pictures,
+            needs.Schedules || _needs.Schedules,
+            Cache: default);
+        if (_memory is not null && all == _needs)
             return;
-        rows = Math.Max(rows, _rows);
-        pictures |= _vision is not null;
         var arena = new Arena(0);
-        LayOut(arena, config, rows, pictures);
+        LayOut(arena, config, all);
         _memory?.Dispose();
         _memory = null;
+        _needs = default;
         _memory = _device.Allocate(arena.Bytes);
-        (_activations, _vision) = LayOut(new Arena(_memory.DangerousGetHandle()), config, rows, pictures);
-        _rows = rows;
+        (_activations, _vision) = LayOut(new Arena(_memory.DangerousGetHandle()), config, all);
+        _needs = all;
     }
 
     /// <summary>Writes the embeddings of text ids to the prefill's rows from <paramref name="firstRow"/> on.</summary>
     public void EmbedText(ReadOnlySpan<int> ids, int firstRow) => _decoder.Embed(_activations!, ids, firstRow);
 
-    /// <summary>Runs a picture through tower and projector, into the prefill's rows from <paramref name="firstRow"/> on.</summary>
-    public void EmbedPicture(ReadOnlySpan<float> pixels, int firstRow, StageSink? sink)
+    /// <summary>
+    /// Runs a picture through tower and projector, into the prefill's rows from <paramref name="firstRow"/> on; returns how
+    /// many rows it became.
+    /// </summary>
+    public int EmbedPicture(ReadOnlySpan<float> pixels, int image, int firstRow, VisualTokenPolicy policy, StageSink? sink)
     {
         ModelConfig config = _model.Config;
         VisionWorkspace vision = _vision!;
-        _tower.Run(vision, _visionKv!, pixels);
-        int rows = config.VisualTokensPerImage;
-        Tensor features = vision.Hidden.Slice(config.KeepClassToken ? 0 : 1, rows);
+        _visionState.Image = image;
+        int left = _tower.Run(vision, _visionKv!, pixels, policy, _visionState);
+
+        // A policy that merged at the very end has put out visual tokens alone.
+        bool merged = left != config.Vision.Rows;
+        int rows = merged ? left : config.VisualTokensPerImage;
+        Tensor features = vision.Hidden.Slice(merged ? 0 : config.DroppedRows, rows);
         Tensor tokens = _activations!.Hidden.Slice(firstRow, rows);
         _model.Projector.Run(_device, features, vision.Projected.Slice(0, rows), tokens);
         sink?.Invoke("pixel_values", vision.Pixels);
         sink?.Invoke("vision_features", features);
         sink?.Invoke("projected", tokens);
+        return rows;
     }
 
     /// <inheritdoc cref="Decoder.Prefill"/>
@@ -105,6 +130,15 @@ internal sealed class LlavaRun : IDisposable
     /// <inheritdoc cref="Decoder.Step"/>
     public void Step(int token, int position) => _decoder.Step(_activations!, Kv, token, position);
 
+    /// <summary>Thins a layer's cache to these rows, ascending.</summary>
+    public void KeepKeys(int layer, ReadOnlyMemory<int> rows)
+    {
+        Tensor ids = _activations!.Ids with { Columns = rows.Length, Stride = rows.Length };
+        _device.Upload(rows.Span, ids);
+        _device.KeepKeys(Kv.Layer(layer), ids);
+        Kv.Truncate(layer, rows.Length);
+    }
+
     public void Dispose()
     {
         Kv.Dispose();
@@ -112,31 +146,28 @@ internal sealed class LlavaRun : IDisposable
         _memory?.Dispose();
     }
 
-    private static int VisionRows(ModelConfig config) =>
-        config.Vision.PatchesPerSide * config.Vision.PatchesPerSide + 1;
-
     private static long VisionKvBytes(ModelConfig config) => KvStore.BytesFor(
-        1, config.Vision.Heads, config.Vision.HiddenSize / config.Vision.Heads, VisionRows(config));
+        1, config.Vision.Heads, config.Vision.HiddenSize / config.Vision.Heads, KvNeeds.Uniform(1, config.Vision.Rows));
 
-    private static ScratchNeeds Needs(ModelConfig config, int rows, bool pictures)
+    private static ScratchNeeds Scratch(ModelConfig config, in RunNeeds needs)
     {
         TextConfig text = config.Text;
         int inner = Math.Max(Math.Max(text.HiddenSize, text.IntermediateSize), text.Heads * text.HeadDim);
-        if (!pictures)
-            return new ScratchNeeds(rows, inner, text.HeadDim);
+        if (!needs.Pictures)
+            return new ScratchNeeds(needs.Rows, inner, text.HeadDim);
         VisionConfig vision = config.Vision;
         int patch = 3 * vision.PatchSize * vision.PatchSize;
         return new ScratchNeeds(
-            Math.Max(rows, VisionRows(config)),
+            Math.Max(needs.Rows, vision.Rows),
             Math.Max(inner, Math.Max(vision.IntermediateSize, Math.Max(vision.HiddenSize, patch))),
             Math.Max(text.HeadDim, vision.HiddenSize / vision.Heads));
     }
 
     private static (DecoderWorkspace Decoder, VisionWorkspace? Vision) LayOut(
-        Arena arena, ModelConfig config, int rows, bool pictures)
+        Arena arena, ModelConfig config, in RunNeeds needs)
     {
-        var decoder = new DecoderWorkspace(arena, config.Text, rows);
+        var decoder = new DecoderWorkspace(arena, config.Text, needs.Rows, needs.Schedules ? needs.Keys : 0);
         arena.Return(decoder.Shared);
-        return (decoder, pictures ? new VisionWorkspace(arena, config) : null);
+        return (decoder, needs.Pictures ? new VisionWorkspace(arena, config) : null);
     }
 }

@@ -1,149 +1,21 @@
 using ParVts.Engine.Compute;
 using ParVts.Engine.Formats;
+using ParVts.Engine.Scheduling;
 
 namespace ParVts.Engine.Models;
 
-/// <summary>One block of the tower.</summary>
-internal sealed record VisionLayer(
-    Tensor Norm1, Tensor Norm1Bias, Tensor Query, Tensor QueryBias, Tensor Key, Tensor KeyBias, Tensor Value,
-    Tensor ValueBias, Tensor Output, Tensor OutputBias, Tensor Norm2, Tensor Norm2Bias, Tensor Up, Tensor UpBias,
-    Tensor Down, Tensor DownBias);
-
-/// <summary>A CLIP vision tower's weights, up to the layer whose output is used. Immutable; any thread.</summary>
-internal sealed class VisionWeights
-{
-    public required Tensor ClassToken { get; init; }
-
-    public required Tensor Patch { get; init; }
-
-    public required Tensor Positions { get; init; }
-
-    public required Tensor PreNorm { get; init; }
-
-    public required Tensor PreNormBias { get; init; }
-
-    public required VisionLayer[] Layers { get; init; }
-
-    /// <summary>Binds them under any of the published namings.</summary>
-    public static VisionWeights Bind(WeightBinder binder, VisionConfig config, int featureLayer)
-    {
-        string prefix = binder.FindPrefix(
-            "vision tower", "embeddings.patch_embedding.weight",
-            "vision_tower.vision_model.", "vision_tower.", "model.vision_tower.vision_model.", "model.vision_tower.");
-        int d = config.HiddenSize;
-        int p = config.PatchSize;
-        int rows = config.PatchesPerSide * config.PatchesPerSide + 1;
-        var layers = new VisionLayer[featureLayer];
-        for (int layer = 0; layer < layers.Length; layer++)
-            layers[layer] = BindLayer(binder, config, $"{prefix}encoder.layers.{layer}.");
-
-        // Blocks behind the feature layer and the pooled output's norm are in every checkpoint, and unused.
-        binder.Ignore(name => IsBehind(name, prefix, featureLayer, config.Layers));
-        return new VisionWeights
-        {
-            ClassToken = binder.Matrix(prefix + "embeddings.class_embedding", 1, d, d),
-            Patch = binder.Matrix(prefix + "embeddings.patch_embedding.weight", d, 3 * p * p, d, 3, p, p),
-            Positions = binder.Matrix(prefix + "embeddings.position_embedding.weight", rows, d),
-            PreNorm = binder.Vector(prefix + "pre_layrnorm.weight", d),
-            PreNormBias = binder.Vector(prefix + "pre_layrnorm.bias", d),
-            Layers = layers,
-        };
-    }
-
-    private static bool IsBehind(string name, string prefix, int featureLayer, int layers)
-    {
-        if (!name.StartsWith(prefix, StringComparison.Ordinal))
-            return false;
-        string rest = name[prefix.Length..];
-        if (rest.StartsWith("post_layernorm.", StringComparison.Ordinal) || rest == "embeddings.position_ids")
-            return true;
-        for (int layer = featureLayer; layer < layers; layer++)
-        {
-            if (rest.StartsWith($"encoder.layers.{layer}.", StringComparison.Ordinal))
-                return true;
-        }
-
-        return false;
-    }
-
-    private static VisionLayer BindLayer(WeightBinder binder, VisionConfig config, string prefix)
-    {
-        int d = config.HiddenSize;
-        int f = config.IntermediateSize;
-        string attention = prefix + "self_attn.";
-        return new VisionLayer(
-            binder.Vector(prefix + "layer_norm1.weight", d),
-            binder.Vector(prefix + "layer_norm1.bias", d),
-            binder.Matrix(attention + "q_proj.weight", d, d),
-            binder.Vector(attention + "q_proj.bias", d),
-            binder.Matrix(attention + "k_proj.weight", d, d),
-            binder.Vector(attention + "k_proj.bias", d),
-            binder.Matrix(attention + "v_proj.weight", d, d),
-            binder.Vector(attention + "v_proj.bias", d),
-            binder.Matrix(attention + "out_proj.weight", d, d),
-            binder.Vector(attention + "out_proj.bias", d),
-            binder.Vector(prefix + "layer_norm2.weight", d),
-            binder.Vector(prefix + "layer_norm2.bias", d),
-            binder.Matrix(prefix + "mlp.fc1.weight", f, d),
-            binder.Vector(prefix + "mlp.fc1.bias", f),
-            binder.Matrix(prefix + "mlp.fc2.weight", d, f),
-            binder.Vector(prefix + "mlp.fc2.bias", d));
-    }
-}
-
-/// <summary>The activations of one picture in the tower and the projector.</summary>
-internal sealed class VisionWorkspace
-{
-    public VisionWorkspace(Arena arena, ModelConfig config)
-    {
-        VisionConfig vision = config.Vision;
-        int patches = vision.PatchesPerSide * vision.PatchesPerSide;
-        Pixels = arena.Take(TensorType.F32, 3 * vision.ImageSize, vision.ImageSize);
-        Ids = arena.Take(TensorType.I32, 1, patches + 1);
-        Patches = arena.Take(TensorType.F32, patches, 3 * vision.PatchSize * vision.PatchSize);
-        Hidden = arena.Take(TensorType.F32, patches + 1, vision.HiddenSize);
-        Normed = arena.Take(TensorType.F32, patches + 1, vision.HiddenSize);
-        long mark = arena.Mark;
-        Query = arena.Take(TensorType.F32, patches + 1, vision.HiddenSize);
-        Key = arena.Take(TensorType.F32, patches + 1, vision.HiddenSize);
-        Value = arena.Take(TensorType.F32, patches + 1, vision.HiddenSize);
-        Attended = arena.Take(TensorType.F32, patches + 1, vision.HiddenSize);
-        arena.Return(mark);
-        Mlp = arena.Take(TensorType.F32, patches + 1, vision.IntermediateSize);
-        arena.Return(mark);
-        Projected = arena.Take(TensorType.F32, patches + 1, config.Text.HiddenSize);
-    }
-
-    public Tensor Pixels { get; }
-
-    public Tensor Ids { get; }
-
-    public Tensor Patches { get; }
-
-    public Tensor Hidden { get; }
-
-    public Tensor Normed { get; }
-
-    public Tensor Query { get; }
-
-    public Tensor Key { get; }
-
-    public Tensor Value { get; }
-
-    public Tensor Attended { get; }
-
-    public Tensor Mlp { get; }
-
-    public Tensor Projected { get; }
-}
-
-/// <summary>A CLIP vision transformer (arXiv 2103.00020): patches and a class token through pre-norm blocks. One caller at a time.</summary>
+/// <summary>
+/// A vision transformer, CLIP's (arXiv 2103.00020) or SigLIP's (arXiv 2303.15343): patches, and CLIP's class token, through
+/// pre-norm blocks. One caller at a time.
+/// </summary>
 internal sealed class VisionTower
 {
     private readonly ComputeDevice _device;
     private readonly VisionWeights _weights;
     private readonly VisionConfig _config;
     private readonly int[] _ids;
+    private readonly float[] _scores;
+    private readonly float _scale;
     private readonly AttentionPlan _plan = new();
 
     public VisionTower(ComputeDevice device, VisionWeights weights, VisionConfig config)
@@ -151,43 +23,127 @@ internal sealed class VisionTower
         _device = device;
         _weights = weights;
         _config = config;
-        _ids = Enumerable.Range(0, config.PatchesPerSide * config.PatchesPerSide + 1).ToArray();
-        _plan.SetFull(_ids.Length);
+        _ids = Enumerable.Range(0, config.Rows).ToArray();
+        _scores = new float[config.Rows];
+        _scale = 1f / MathF.Sqrt(config.HiddenSize / config.Heads);
     }
 
-    /// <summary>Runs one picture; the result is all rows of <see cref="VisionWorkspace.Hidden"/>, class token first.</summary>
+    /// <summary>
+    /// Of the last picture, a score for each of its rows: the class token's attention in the last block, mean over heads;
+    /// without a class token the mean attention that the row received from all rows. Measured where a policy needs it.
+    /// </summary>
+    public ReadOnlySpan<float> ClassAttention => _scores;
+
+    /// <summary>Runs one picture; the result is the first rows of <see cref="VisionWorkspace.Hidden"/>, class token first.</summary>
     /// <param name="workspace">The activations.</param>
     /// <param name="kv">A store of one layer, which every block writes anew.</param>
     /// <param name="pixels">[3, H, W], normalised.</param>
-    public void Run(VisionWorkspace workspace, KvStore kv, ReadOnlySpan<float> pixels)
+    /// <param name="policy">May merge rows between blocks, and says what is to be measured.</param>
+    /// <param name="state">The state of this picture.</param>
+    /// <returns>Rows of the result.</returns>
+    public int Run(VisionWorkspace workspace, KvStore kv, ReadOnlySpan<float> pixels, VisualTokenPolicy policy, VisionState state)
     {
-        int patches = _ids.Length - 1;
+        Embed(workspace, pixels);
+        state.Rows = _ids.Length;
+        state.ClassRows = _config.ClassRows;
+        state.Blocks = _weights.Layers.Length;
+        for (int block = 0; block < _weights.Layers.Length; block++)
+        {
+            state.Block = block;
+            bool measure = block == _weights.Layers.Length - 1 && policy.Needs.HasFlag(PolicyNeeds.ClassAttention);
+            RunBlock(workspace, _weights.Layers[block], kv, policy, state, measure);
+        }
+
+        state.Block = _weights.Layers.Length;
+        policy.InVisionLayer(state);
+        Merge(workspace, state);
+        return state.Rows;
+    }
+
+    private void Embed(VisionWorkspace workspace, ReadOnlySpan<float> pixels)
+    {
         _device.Upload(pixels, workspace.Pixels);
         _device.Upload<int>(_ids, workspace.Ids);
         _device.Patchify(workspace.Pixels, _config.PatchSize, workspace.Patches);
-        _device.Embed(_weights.ClassToken, workspace.Ids with { Columns = 1, Stride = 1 }, workspace.Hidden.Slice(0, 1));
-        _device.MatMul(workspace.Patches, _weights.Patch, default, workspace.Hidden.Slice(1, patches));
+        Tensor patches = workspace.Hidden.Slice(_config.ClassRows, workspace.Patches.Rows);
+        if (_config.HasClassToken)
+            _device.Embed(_weights.ClassToken, workspace.Ids with { Columns = 1, Stride = 1 }, workspace.Hidden.Slice(0, 1));
+        _device.MatMul(workspace.Patches, _weights.Patch, _weights.PatchBias, patches);
         _device.Embed(_weights.Positions, workspace.Ids, workspace.Hidden, accumulate: true);
-        float epsilon = (float)_config.NormEpsilon;
-        _device.LayerNorm(workspace.Hidden, _weights.PreNorm, _weights.PreNormBias, epsilon, workspace.Hidden);
-        kv.Extend(0, _ids.Length);
-        foreach (VisionLayer layer in _weights.Layers)
-            RunLayer(workspace, layer, kv.Layer(0), epsilon);
+        if (!_weights.PreNorm.IsEmpty)
+        {
+            float epsilon = (float)_config.NormEpsilon;
+            _device.LayerNorm(workspace.Hidden, _weights.PreNorm, _weights.PreNormBias, epsilon, workspace.Hidden);
+        }
     }
 
-    private void RunLayer(VisionWorkspace workspace, VisionLayer layer, in KvLayer kv, float epsilon)
+    private void RunBlock(
+        VisionWorkspace workspace, VisionLayer layer, KvStore kv, VisualTokenPolicy policy, VisionState state, bool measure)
     {
-        float scale = 1f / MathF.Sqrt(_config.HiddenSize / _config.Heads);
-        _device.LayerNorm(workspace.Hidden, layer.Norm1, layer.Norm1Bias, epsilon, workspace.Normed);
-        _device.MatMul(workspace.Normed, layer.Query, layer.QueryBias, workspace.Query);
-        _device.MatMul(workspace.Normed, layer.Key, layer.KeyBias, workspace.Key);
-        _device.MatMul(workspace.Normed, layer.Value, layer.ValueBias, workspace.Value);
-        _device.RopeStore(workspace.Query, workspace.Key, workspace.Value, default, kv, 0);
-        _device.SegmentAttention(workspace.Query, kv, _plan, scale, workspace.Attended);
-        _device.MatMul(workspace.Attended, layer.Output, layer.OutputBias, workspace.Hidden, accumulate: true);
-        _device.LayerNorm(workspace.Hidden, layer.Norm2, layer.Norm2Bias, epsilon, workspace.Normed);
-        _device.MatMul(workspace.Normed, layer.Up, layer.UpBias, workspace.Mlp);
-        _device.Activate(workspace.Mlp, _config.Activation);
-        _device.MatMul(workspace.Mlp, layer.Down, layer.DownBias, workspace.Hidden, accumulate: true);
+        int rows = state.Rows;
+        float epsilon = (float)_config.NormEpsilon;
+        Tensor query = workspace.Query.Slice(0, rows);
+        Tensor key = workspace.Key.Slice(0, rows);
+        Tensor value = workspace.Value.Slice(0, rows);
+        Tensor attended = workspace.Attended.Slice(0, rows);
+        Tensor normed = workspace.Normed.Slice(0, rows);
+        Tensor hidden = workspace.Hidden.Slice(0, rows);
+        kv.Truncate(0, 0);
+        kv.Extend(0, rows);
+        _plan.SetFull(rows);
+        _device.LayerNorm(hidden, layer.Norm1, layer.Norm1Bias, epsilon, normed);
+        _device.MatMul(normed, layer.Query, layer.QueryBias, query);
+        _device.MatMul(normed, layer.Key, layer.KeyBias, key);
+        _device.MatMul(normed, layer.Value, layer.ValueBias, value);
+        _device.RopeStore(query, key, value, default, kv.Layer(0), 0);
+        _device.SegmentAttention(
+            query, kv.Layer(0), _plan, _scale, attended, measure ? workspace.LogSumExp.Slice(0, rows) : default);
+        _device.MatMul(attended, layer.Output, layer.OutputBias, hidden, accumulate: true);
+        if (measure)
+            MeasureClassAttention(workspace, kv.Layer(0), rows);
+        policy.InVisionLayer(state);
+        Merge(workspace, state);
+
+        hidden = workspace.Hidden.Slice(0, state.Rows);
+        normed = workspace.Normed.Slice(0, state.Rows);
+        Tensor mlp = workspace.Mlp.Slice(0, state.Rows);
+        _device.LayerNorm(hidden, layer.Norm2, layer.Norm2Bias, epsilon, normed);
+        _device.MatMul(normed, layer.Up, layer.UpBias, mlp);
+        _device.Activate(mlp, _config.Activation);
+        _device.MatMul(mlp, layer.Down, layer.DownBias, hidden, accumulate: true);
+    }
+
+    private void MeasureClassAttention(VisionWorkspace workspace, in KvLayer kv, int rows)
+    {
+        int asked = _config.HasClassToken ? 1 : rows;
+        Tensor ids = workspace.Ids with { Columns = asked, Stride = asked };
+        Tensor scores = workspace.Scores with { Columns = rows, Stride = rows };
+        _device.Upload<int>(_ids.AsSpan(0, asked), ids);
+        _device.Probe(
+            workspace.Query.Slice(0, rows), kv, _plan, _scale, workspace.LogSumExp.Slice(0, rows), ids,
+            ProbeReduction.RowsAndHeads, scores);
+        _device.Download<float>(scores, _scores.AsSpan(0, rows));
+    }
+
+    private void Merge(VisionWorkspace workspace, VisionState state)
+    {
+        if (state.Map is not RowMap map)
+            return;
+        state.Map = null;
+        int entries = map.Sources.Length;
+        Tensor offsets = workspace.Offsets with { Columns = map.Offsets.Length, Stride = map.Offsets.Length };
+        Tensor sources = workspace.Sources with { Columns = entries, Stride = entries };
+        Tensor weights = workspace.Weights with { Columns = entries, Stride = entries };
+        _device.Upload<int>(map.Offsets, offsets);
+        _device.Upload<int>(map.Sources, sources);
+        _device.Upload<float>(map.Weights, weights);
+        Tensor merged = workspace.Normed.Slice(0, map.Rows);
+        _device.MergeRows(workspace.Hidden.Slice(0, state.Rows), offsets, sources, weights, merged);
+
+        // Back to where the residual stream lives.
+        Tensor same = workspace.Ids with { Columns = map.Rows, Stride = map.Rows };
+        _device.Upload<int>(_ids.AsSpan(0, map.Rows), same);
+        _device.GatherRows(merged, same, workspace.Hidden.Slice(0, map.Rows));
+        state.Rows = map.Rows;
     }
 }

@@ -2,12 +2,6 @@ using ParVts.Engine.Scheduling.Policies;
 
 namespace ParVts.Engine.Scheduling;
 
-/// <summary>A parameter of a policy.</summary>
-/// <param name="Name">Its name in a policy string.</param>
-/// <param name="Default">Its default, as it would be written.</param>
-/// <param name="Allowed">What may be written, for people.</param>
-public sealed record PolicyParameter(string Name, string Default, string Allowed);
-
 /// <summary>A policy that can be asked for by name.</summary>
 /// <param name="Name">Its name in a policy string.</param>
 /// <param name="Summary">What it does, in a line.</param>
@@ -19,13 +13,20 @@ public sealed record PolicyInfo(
     string Summary,
     string Source,
     IReadOnlyList<PolicyParameter> Parameters,
-    Func<IReadOnlyDictionary<string, string>, VisualTokenPolicy> Create);
+    Func<PolicyParameters, VisualTokenPolicy> Create);
 
-/// <summary>All policies, and the reading of policy strings: <c>name</c> or <c>name:key=value,key=value</c> (contract P5). Any thread.</summary>
+/// <summary>
+/// All policies, and the reading of policy strings (contract P5): <c>name</c>, <c>name:key=value,key=value</c>,
+/// <c>a+b</c> (stacked), <c>@file.json</c>. Any thread.
+/// </summary>
 public static class PolicyRegistry
 {
     /// <summary>Every policy, in the order of SCHEDULES.md.</summary>
-    public static IReadOnlyList<PolicyInfo> All { get; } = [DensePolicy.Info];
+    public static IReadOnlyList<PolicyInfo> All { get; } =
+    [
+        DensePolicy.Info, ParVtsPolicy.Info, ClassPrunePolicy.Info, FastVPolicy.Info, VtwPolicy.Info, RandomPolicy.Info,
+        GridPolicy.Info,
+    ];
 
     /// <summary>The policy of that name.</summary>
     /// <exception cref="PolicyException">There is none.</exception>
@@ -34,13 +35,23 @@ public static class PolicyRegistry
         ?? throw new PolicyException(
             $"there is no policy '{name}'; there are: {string.Join(", ", All.Select(info => info.Name))}");
 
-    /// <summary>Makes a policy from its string.</summary>
+    /// <summary>Makes a policy from its string. It still has to be bound to a model (<see cref="VisualTokenPolicy.Bind"/>).</summary>
     /// <exception cref="PolicyException">An unknown name or parameter, or a value that is not allowed.</exception>
+    /// <exception cref="ModelFormatException">A policy file is missing or not JSON.</exception>
     public static VisualTokenPolicy Create(string policy)
+    {
+        if (policy.StartsWith('@'))
+            return Create(PolicyFile.Read(policy[1..]).Policy);
+        string[] parts = policy.Split('+', StringSplitOptions.TrimEntries);
+        VisualTokenPolicy[] policies = [.. parts.Select(CreateOne)];
+        return policies.Length == 1 ? policies[0] : new PolicyStack(policies);
+    }
+
+    private static VisualTokenPolicy CreateOne(string policy)
     {
         int colon = policy.IndexOf(':');
         PolicyInfo info = Find((colon < 0 ? policy : policy[..colon]).Trim());
-        return info.Create(colon < 0 ? new Dictionary<string, string>() : Parse(info, policy[(colon + 1)..]));
+        return info.Create(new PolicyParameters(info, colon < 0 ? [] : Parse(info, policy[(colon + 1)..])));
     }
 
     private static Dictionary<string, string> Parse(PolicyInfo info, string parameters)

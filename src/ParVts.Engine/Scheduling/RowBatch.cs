@@ -3,7 +3,7 @@ namespace ParVts.Engine.Scheduling;
 /// <summary>What a row is, in the words of SCHEDULES.md: <c>s</c> prefix rows, <c>N</c> visual rows, <c>m</c> text rows.</summary>
 public enum RowRole : byte
 {
-    /// <summary>Text before the first image.</summary>
+    /// <summary>Text before the first image of the prefill.</summary>
     Prefix,
 
     /// <summary>A visual token.</summary>
@@ -13,49 +13,121 @@ public enum RowRole : byte
     Text,
 }
 
+/// <summary>Which of ParVTS' parallel paths a row belongs to (arXiv 2511.18875).</summary>
+public enum RowPath : byte
+{
+    /// <summary>All of them: every row of an ordinary prefill.</summary>
+    Shared,
+
+    /// <summary>Path A: the subject's visual tokens and their copy of the question.</summary>
+    Subject,
+
+    /// <summary>Path B: the other visual tokens and their copy of the question.</summary>
+    Rest,
+}
+
+/// <summary>One row of a prefill.</summary>
+/// <param name="Role">What it is.</param>
+/// <param name="Token">Its index in the whole prompt, for the trace.</param>
+/// <param name="Visual">Its index among the prefill's visual tokens (raster order, picture by picture), or −1.</param>
+/// <param name="Image">The prefill's picture that it comes from, or −1.</param>
+/// <param name="Temporal">Rotary position: temporal.</param>
+/// <param name="Height">Rotary position: height.</param>
+/// <param name="Width">Rotary position: width.</param>
+public readonly record struct Row(
+    RowRole Role, int Token, int Visual, int Image, int Temporal, int Height, int Width)
+{
+    /// <summary>A row of text; its three positions are its index in the prompt.</summary>
+    public static Row OfText(RowRole role, int token) => new(role, token, -1, -1, token, token, token);
+
+    /// <summary>A visual token; its three positions are its index in the prompt.</summary>
+    public static Row OfVisual(int token, int visual, int image) =>
+        new(RowRole.Visual, token, visual, image, token, token, token);
+}
+
 /// <summary>
-/// The rows of a prefill (contract D3): packed, with parallel arrays. Row order is causal order. Filled and read by one
-/// thread at a time; refilling it up to the capacity it once had allocates nothing.
+/// The rows of a prefill (contract D3): packed, with parallel arrays. Row order is causal order inside a path. Filled
+/// and read by one thread at a time; refilling it up to the capacity it once had allocates nothing.
 /// </summary>
 public sealed class RowBatch
 {
+    private Row[] _rows = [];
+    private Row[] _spare = [];
+    private RowPath[] _paths = [];
+    private RowPath[] _sparePaths = [];
     private int[] _rope = [];
-    private int[] _token = [];
-    private RowRole[] _role = [];
 
     /// <summary>Rows.</summary>
     public int Count { get; private set; }
 
+    /// <summary>The rows, in packed order.</summary>
+    public ReadOnlySpan<Row> Rows => _rows.AsSpan(0, Count);
+
+    /// <summary>Each row's path.</summary>
+    public ReadOnlySpan<RowPath> Paths => _paths.AsSpan(0, Count);
+
     /// <summary>Rotary positions [R, 3]: temporal, height, width.</summary>
-    public ReadOnlySpan<int> Rope => _rope.AsSpan(0, 3 * Count);
+    public ReadOnlySpan<int> Rope
+    {
+        get
+        {
+            for (int row = 0; row < Count; row++)
+            {
+                _rope[3 * row] = _rows[row].Temporal;
+                _rope[3 * row + 1] = _rows[row].Height;
+                _rope[3 * row + 2] = _rows[row].Width;
+            }
 
-    /// <summary>What each row is.</summary>
-    public ReadOnlySpan<RowRole> Role => _role.AsSpan(0, Count);
-
-    /// <summary>Each row's index in the whole prompt, for the trace.</summary>
-    public ReadOnlySpan<int> Token => _token.AsSpan(0, Count);
+            return _rope.AsSpan(0, 3 * Count);
+        }
+    }
 
     /// <summary>Forgets all rows and makes room for <paramref name="capacity"/>.</summary>
     public void Clear(int capacity)
     {
         Count = 0;
-        if (_token.Length >= capacity)
-            return;
-        _rope = new int[3 * capacity];
-        _token = new int[capacity];
-        _role = new RowRole[capacity];
+        Grow(capacity);
     }
 
-    /// <summary>Appends a row.</summary>
-    public void Add(RowRole role, int token, int temporal, int height, int width)
+    /// <summary>Appends a row of the shared path; <see cref="Clear"/> has made room for it.</summary>
+    public void Add(in Row row)
     {
-        _rope[3 * Count] = temporal;
-        _rope[3 * Count + 1] = height;
-        _rope[3 * Count + 2] = width;
-        _role[Count] = role;
-        _token[Count++] = token;
+        _paths[Count] = RowPath.Shared;
+        _rows[Count++] = row;
     }
 
-    /// <summary>Rows of a role.</summary>
-    public int CountOf(RowRole role) => Role.Count(role);
+    /// <summary>Rows of a role, in every path.</summary>
+    public int CountOf(RowRole role)
+    {
+        int count = 0;
+        foreach (ref readonly Row row in Rows)
+            count += row.Role == role ? 1 : 0;
+        return count;
+    }
+
+    /// <summary>Makes the batch the rows <paramref name="sources"/> of itself, in that order, in paths as given.</summary>
+    internal void Rearrange(ReadOnlySpan<int> sources, ReadOnlySpan<RowPath> paths)
+    {
+        Grow(sources.Length);
+        for (int row = 0; row < sources.Length; row++)
+        {
+            _spare[row] = _rows[sources[row]];
+            _sparePaths[row] = paths[row];
+        }
+
+        (_rows, _spare) = (_spare, _rows);
+        (_paths, _sparePaths) = (_sparePaths, _paths);
+        Count = sources.Length;
+    }
+
+    private void Grow(int capacity)
+    {
+        if (_rows.Length >= capacity)
+            return;
+        Array.Resize(ref _rows, capacity);
+        Array.Resize(ref _paths, capacity);
+        _spare = new Row[capacity];
+        _sparePaths = new RowPath[capacity];
+        _rope = new int[3 * capacity];
+    }
 }

@@ -1,7 +1,59 @@
-using ParVts.Engine.Compute;
 using ParVts.Engine.Formats;
 
 namespace ParVts.Engine.Scheduling;
+
+/// <summary>What a policy did with visual tokens.</summary>
+public enum ScheduleEventKind
+{
+    /// <summary>Some visual tokens stayed, the others left.</summary>
+    Select,
+
+    /// <summary>The visual tokens were split into two paths; nothing left.</summary>
+    Split,
+
+    /// <summary>Two paths became one; the rest's visual tokens left.</summary>
+    Fuse,
+
+    /// <summary>All visual tokens left.</summary>
+    Leave,
+}
+
+/// <summary>One decision of a policy (contract P4). Immutable; any thread.</summary>
+public sealed record ScheduleEvent
+{
+    /// <summary>The layer at whose entry it holds, 0-based; 0 also for choices before the decoder.</summary>
+    public required int Layer { get; init; }
+
+    /// <summary>What happened.</summary>
+    public required ScheduleEventKind Kind { get; init; }
+
+    /// <summary>
+    /// The visual tokens that are there afterwards, in row order: indices among the prefill's visual tokens, picture by
+    /// picture in raster order.
+    /// </summary>
+    public required IReadOnlyList<int> Kept { get; init; }
+
+    /// <summary>Of a split: the first group's tokens (path A), in raster order.</summary>
+    public IReadOnlyList<int>? Subject { get; init; }
+
+    /// <summary>What was ranked, in words; null where nothing was.</summary>
+    public string? Score { get; init; }
+
+    /// <summary>The lowest score that stayed less the highest that left; null where nothing was ranked, or nothing left.</summary>
+    public double? Margin { get; init; }
+
+    /// <summary>The visual tokens that were ranked.</summary>
+    public IReadOnlyList<int> Ranked { get; init; } = [];
+
+    /// <summary>Their scores.</summary>
+    public IReadOnlyList<float> Scores { get; init; } = [];
+
+    /// <summary>Of a fusion: the weight of path A for each question row, in order; one number where all are the same.</summary>
+    public IReadOnlyList<float> Weights { get; init; } = [];
+
+    /// <summary>Why nothing was done where something might have been expected; null where it was.</summary>
+    public string? Note { get; init; }
+}
 
 /// <summary>
 /// What a prefill did, layer by layer (contract P4). Nothing else counts FLOPs. Filled by the run; read it when the run
@@ -10,6 +62,8 @@ namespace ParVts.Engine.Scheduling;
 public sealed class ScheduleTrace
 {
     private readonly TextConfig _config;
+    private readonly List<ScheduleEvent> _events = [];
+    private int[] _textual = [];
 
     internal ScheduleTrace(TextConfig config)
     {
@@ -18,12 +72,15 @@ public sealed class ScheduleTrace
         KeysByLayer = new int[config.Layers];
         KvRowsByLayer = new int[config.Layers];
         PairsByLayer = new long[config.Layers];
+        PairsVisualByLayer = new long[config.Layers];
+        FlopsByLayer = new long[config.Layers];
+        FlopsCountedByLayer = new long[config.Layers];
     }
 
-    /// <summary>Rows before the first image (s).</summary>
+    /// <summary>Rows before the prefill's first image (s).</summary>
     public int Prefix { get; private set; }
 
-    /// <summary>Visual rows (N).</summary>
+    /// <summary>Visual rows, as they come from the projector (N).</summary>
     public int Visual { get; private set; }
 
     /// <summary>Text rows after the first image (m); all rows where there is no image.</summary>
@@ -35,64 +92,111 @@ public sealed class ScheduleTrace
     /// <summary>Rows whose keys and values each layer computed.</summary>
     public int[] KeysByLayer { get; }
 
-    /// <summary>Rows in each layer's KV store after the prefill.</summary>
+    /// <summary>Rows in each layer's KV store after the prefill, earlier turns' included.</summary>
     public int[] KvRowsByLayer { get; }
 
     /// <summary>Visible query-key pairs of each layer, of one head.</summary>
     public long[] PairsByLayer { get; }
 
+    /// <summary>Of these, pairs whose query or key is visual.</summary>
+    public long[] PairsVisualByLayer { get; }
+
+    /// <summary>FLOPs of each layer by the formula of SCHEDULES.md: no probes, no head.</summary>
+    public long[] FlopsByLayer { get; }
+
+    /// <summary>FLOPs of each layer as the device's operations counted them while they ran; 0 in a plan.</summary>
+    public long[] FlopsCountedByLayer { get; }
+
+    /// <summary>Bytes that one row takes in one layer's KV store.</summary>
+    public long KvRowBytes => 2L * _config.KeyValueHeads * _config.HeadDim * sizeof(float);
+
     /// <summary>Of all pairs, those whose query or key is visual, summed over the layers.</summary>
-    public long PairsVisual { get; private set; }
+    public long PairsVisual => PairsVisualByLayer.Sum();
 
-    /// <summary>FLOPs of the decoder's prefill by the formula of SCHEDULES.md: no probes, no head.</summary>
-    public long Flops { get; private set; }
+    /// <summary>FLOPs of the decoder's prefill.</summary>
+    public long Flops => FlopsByLayer.Sum();
 
-    /// <summary>The same for the dense policy on the same rows.</summary>
+    /// <summary>The same for the dense policy on the same prompt.</summary>
     public long FlopsDense { get; private set; }
 
-    internal void Begin(RowBatch rows, int cached)
+    /// <summary>The policy's decisions, in order.</summary>
+    public IReadOnlyList<ScheduleEvent> Events => _events;
+
+    /// <summary>The visual tokens that are there at the entry of a layer, in row order; <c>Layers</c>: after the last.</summary>
+    public IReadOnlyList<int> KeptAt(int layer) =>
+        _events.LastOrDefault(e => e.Layer <= layer)?.Kept ?? [.. Enumerable.Range(0, Visual)];
+
+    /// <summary>Starts over.</summary>
+    /// <param name="rows">All rows of the prefill, before any decision.</param>
+    /// <param name="cachedTokens">Tokens of earlier turns, as the dense policy would hold them.</param>
+    internal void Begin(RowBatch rows, int cachedTokens)
     {
-        Array.Clear(RowsByLayer);
-        Array.Clear(KeysByLayer);
-        Array.Clear(KvRowsByLayer);
-        Array.Clear(PairsByLayer);
+        _events.Clear();
         Visual = rows.CountOf(RowRole.Visual);
         Prefix = rows.CountOf(RowRole.Prefix);
         Text = rows.Count - Visual - Prefix;
-        PairsVisual = 0;
-        Flops = 0;
+        Array.Clear(FlopsCountedByLayer);
         long n = rows.Count;
-        FlopsDense = _config.Layers * LayerFlops(n, n, n * cached + n * (n + 1) / 2);
+        FlopsDense = _config.Layers * LayerFlops(n, n, n * cachedTokens + n * (n + 1) / 2);
     }
 
-    internal void Record(ScheduleState state, int kvRows)
+    internal void Add(ScheduleEvent done) => _events.Add(done);
+
+    /// <summary>Records the layer that the state stands at.</summary>
+    internal void Record(ScheduleState state)
     {
         int layer = state.Layer;
         int rows = state.Rows.Count;
         long pairs = state.Plan.CountPairs();
         RowsByLayer[layer] = rows;
         KeysByLayer[layer] = rows;
-        KvRowsByLayer[layer] = kvRows;
         PairsByLayer[layer] = pairs;
-        Flops += LayerFlops(rows, rows, pairs);
-        PairsVisual += VisualPairs(state);
+        PairsVisualByLayer[layer] = pairs - TextualPairs(state);
+        FlopsByLayer[layer] = LayerFlops(rows, rows, pairs);
     }
 
-    private static long VisualPairs(ScheduleState state)
+    /// <summary>Records the rows that a layer's store holds at the end, earlier turns' included.</summary>
+    internal void RecordStored(int layer, int rows) => KvRowsByLayer[layer] = rows;
+
+    /// <summary>Visible pairs of two rows that are both not visual. Keys of earlier turns count as text.</summary>
+    private long TextualPairs(ScheduleState state)
     {
-        // Of a causal plan: all pairs less those of two rows that are both not visual. Keys of earlier turns count by
-        // their query.
-        long textual = 0;
-        int seen = 0;
-        foreach (RowRole role in state.Rows.Role)
+        int keys = state.CachedRows + state.Rows.Count;
+        if (_textual.Length <= keys)
+            _textual = new int[keys + 1];
+
+        // _textual[k]: textual keys before key k.
+        for (int key = 0; key < keys; key++)
+            _textual[key + 1] = _textual[key] + (key < state.CachedRows || IsText(state, key - state.CachedRows) ? 1 : 0);
+        long pairs = 0;
+        foreach (ref readonly Compute.QuerySegment segment in state.Plan.Segments)
         {
-            if (role == RowRole.Visual)
-                continue;
-            seen++;
-            textual += seen + state.CachedRows;
+            foreach (ref readonly Compute.KeyRange range in state.Plan.RangesOf(segment))
+            {
+                for (int row = segment.Start; row < segment.End; row++)
+                {
+                    if (IsText(state, row))
+                        pairs += TextualKeys(range, row - segment.Start);
+                }
+            }
         }
 
-        return state.Plan.CountPairs() - textual;
+        return pairs;
+    }
+
+    private static bool IsText(ScheduleState state, int row) => state.Rows.Rows[row].Role != RowRole.Visual;
+
+    private long TextualKeys(in Compute.KeyRange range, int query)
+    {
+        int end = range.End;
+        if (range.Rule == Compute.KeyRule.Diagonal)
+            end = Math.Min(end, range.Start + query + 1);
+        if (range.Rule != Compute.KeyRule.Window)
+            return _textual[end] - _textual[range.Start];
+        long keys = 0;
+        for (int key = range.Start; key < end; key++)
+            keys += range.Sees(query, key) ? _textual[key + 1] - _textual[key] : 0;
+        return keys;
     }
 
     private long LayerFlops(long rows, long keys, long pairs)

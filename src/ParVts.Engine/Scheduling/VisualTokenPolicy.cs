@@ -1,35 +1,100 @@
-using ParVts.Engine.Compute;
-
 namespace ParVts.Engine.Scheduling;
+
+/// <summary>What a policy wants measured; a run whose policy needs nothing stays on the fully fused path (contract P).</summary>
+[Flags]
+public enum PolicyNeeds
+{
+    /// <summary>Nothing.</summary>
+    None = 0,
+
+    /// <summary>
+    /// The class token's attention to each patch in the feature block of the vision tower, or the stated stand-in
+    /// (<see cref="ScheduleState.ClassAttention"/>).
+    /// </summary>
+    ClassAttention = 1,
+}
+
+/// <summary>What a policy is told about the model, before anything runs.</summary>
+/// <param name="Layers">Decoder layers.</param>
+/// <param name="RowTile">Rows that the device works on at a time (<see cref="Compute.ComputeDevice.RowTile"/>).</param>
+public sealed record PolicyModel(int Layers, int RowTile);
+
+/// <summary>What a part of a policy does, for judging whether two policies may be stacked.</summary>
+public enum PolicyEffect
+{
+    /// <summary>Chooses some of the visual tokens that are there.</summary>
+    Select,
+
+    /// <summary>Runs two paths from <see cref="PolicySpan.From"/> to <see cref="PolicySpan.To"/>.</summary>
+    Paths,
+
+    /// <summary>Takes every visual token out.</summary>
+    Leave,
+
+    /// <summary>Wants every visual token to stay in every layer.</summary>
+    KeepAll,
+}
+
+/// <summary>Where in the model a policy acts.</summary>
+/// <param name="From">The layer at whose entry it begins; −1 before the decoder.</param>
+/// <param name="To">The layer at whose entry it is over; equal to <paramref name="From"/> for what happens at once.</param>
+/// <param name="Effect">What it does.</param>
+public readonly record struct PolicySpan(int From, int To, PolicyEffect Effect);
 
 /// <summary>
 /// Decides what becomes of visual tokens (contract P). A policy decides with indices and scores; it never touches
-/// device memory (P1). One instance serves one session.
+/// device memory or launches work (P1): the engine carries its decisions out. One instance serves one session, one
+/// call at a time; what it remembers between hooks it starts anew in <see cref="OnVisionTokens"/>.
 /// </summary>
 public abstract class VisualTokenPolicy
 {
-    /// <summary>The policy string that makes it again.</summary>
+    /// <summary>The policy string that makes it again, defaults filled in.</summary>
     public abstract string Name { get; }
 
+    /// <summary>What is to be measured for it.</summary>
+    public virtual PolicyNeeds Needs => PolicyNeeds.None;
+
     /// <summary>
-    /// At the entry of decoder layer <see cref="ScheduleState.Layer"/> (0-based) of a prefill: sets
-    /// <see cref="ScheduleState.Plan"/> to what each row sees in it.
+    /// False where what stays depends on what is measured, so that memory is planned as if everything stayed (contract D4,
+    /// P2).
     /// </summary>
-    public abstract void BeforeLayer(ScheduleState state);
-}
+    public virtual bool SizesAreKnown => true;
 
-/// <summary>What a policy sees, and fills, at the entry of a layer.</summary>
-public sealed class ScheduleState
-{
-    /// <summary>The layer, 0-based.</summary>
-    public int Layer { get; internal set; }
+    /// <summary>Where it acts; valid after <see cref="Bind"/>.</summary>
+    public abstract IReadOnlyList<PolicySpan> Spans { get; }
 
-    /// <summary>Rows of earlier turns that the layer's KV store holds.</summary>
-    public int CachedRows { get; internal set; }
+    /// <summary>Learns the model: fills defaults in and refuses values that are beyond it.</summary>
+    /// <exception cref="PolicyException">A parameter does not fit the model; the message says what does.</exception>
+    public virtual void Bind(PolicyModel model)
+    {
+    }
 
-    /// <summary>The rows of this prefill.</summary>
-    public RowBatch Rows { get; } = new();
+    /// <summary>
+    /// Within the vision tower: after the attention of block <see cref="VisionState.Block"/> of a picture, before its
+    /// MLP; and once after the last block. Rows may be merged there.
+    /// </summary>
+    public virtual void InVisionLayer(VisionState state)
+    {
+    }
 
-    /// <summary>Who sees whom in this layer.</summary>
-    public AttentionPlan Plan { get; } = new();
+    /// <summary>
+    /// Before the decoder, once a prefill, also where it has no visual tokens: all rows of the prompt are there,
+    /// <see cref="ScheduleState.Layer"/> is −1. May keep or split visual tokens.
+    /// </summary>
+    public virtual void OnVisionTokens(ScheduleState state)
+    {
+    }
+
+    /// <summary>
+    /// At the entry of decoder layer <see cref="ScheduleState.Layer"/> (0-based): may drop rows, fuse paths, change who
+    /// sees whom (<see cref="ScheduleState.Plan"/> is the causal plan of the rows as they are) and ask for a probe.
+    /// </summary>
+    public virtual void BeforeLayer(ScheduleState state)
+    {
+    }
+
+    /// <summary>After the prefill (step 0), and after each decode step: may thin a layer's cache.</summary>
+    public virtual void OnDecodeStep(DecodeState state)
+    {
+    }
 }

@@ -1,6 +1,8 @@
+using System.Globalization;
 using ParVts.Engine.Compute;
 using ParVts.Engine.Formats;
 using ParVts.Engine.Generation;
+using ParVts.Engine.Scheduling;
 using ParVts.Runner.Options;
 
 namespace ParVts.Runner.Dumping;
@@ -23,7 +25,7 @@ internal sealed class StageCollector(Request request, Session session, StageSele
         {
             string rows = $"rows.{stage["hidden.".Length..]}";
             if (selection.Contains(rows))
-                _indices.Add(TensorToWrite.Of(rows, Widen(session.Rows.Token), session.Rows.Count));
+                _indices.Add(TensorToWrite.Of(rows, Tokens(session.Rows), session.Rows.Count));
         }
 
         if (!selection.Contains(stage))
@@ -43,7 +45,23 @@ internal sealed class StageCollector(Request request, Session session, StageSele
         AddIntegers(tensors, "input_ids", Widen(request.Prompt.Ids));
         AddIntegers(tensors, "tokens", [.. result.Tokens.Select(token => (long)token)]);
         AddIntegers(tensors, "kv_lengths", Widen(result.Trace.KvRowsByLayer));
+        AddChoices(tensors, result.Trace);
         return tensors;
+    }
+
+    // Visual tokens wherever they became fewer, and what was ranked there.
+    private void AddChoices(List<TensorToWrite> tensors, ScheduleTrace trace)
+    {
+        int alive = trace.Visual;
+        foreach (ScheduleEvent choice in trace.Events)
+        {
+            string layer = choice.Layer.ToString(CultureInfo.InvariantCulture);
+            if (choice.Kept.Count != alive)
+                AddIntegers(tensors, $"kept.{layer}", [.. choice.Kept.Select(token => (long)token)]);
+            alive = choice.Kept.Count;
+            if (choice.Scores.Count > 0 && selection.Contains($"scores.{layer}"))
+                tensors.Add(TensorToWrite.Of($"scores.{layer}", [.. choice.Scores], choice.Scores.Count));
+        }
     }
 
     private void AddIntegers(List<TensorToWrite> tensors, string name, long[] values)
@@ -70,6 +88,14 @@ internal sealed class StageCollector(Request request, Session session, StageSele
         for (int row = 0; row < tensor.Rows; row++)
             request.Engine.Device.Download(tensor.Slice(row, 1), values.AsSpan(row * tensor.Columns, tensor.Columns));
         return values;
+    }
+
+    private static long[] Tokens(RowBatch rows)
+    {
+        long[] tokens = new long[rows.Count];
+        for (int row = 0; row < tokens.Length; row++)
+            tokens[row] = rows.Rows[row].Token;
+        return tokens;
     }
 
     private static long[] Widen(ReadOnlySpan<int> values)

@@ -85,8 +85,38 @@ internal sealed record AnswerReport(InferenceEngine Engine, Session Session, Gen
         json.WriteNumber("flops", trace.Flops);
         json.WriteNumber("flops_dense", trace.FlopsDense);
         json.WriteNumber("pairs_visual", trace.PairsVisual);
+        json.WriteNumber("flops_counted", trace.FlopsCountedByLayer.Sum());
+        json.WriteNumber("kv_row_bytes", trace.KvRowBytes);
         json.WriteStartArray("events");
+        foreach (ScheduleEvent done in trace.Events)
+            WriteEvent(json, done);
         json.WriteEndArray();
+        json.WriteEndObject();
+    }
+
+    private static void WriteEvent(Utf8JsonWriter json, ScheduleEvent done)
+    {
+        json.WriteStartObject();
+        json.WriteNumber("layer", done.Layer);
+        json.WriteString("kind", done.Kind.ToString().ToLowerInvariant());
+        json.WriteNumbers("kept", done.Kept);
+        if (done.Subject is not null)
+            json.WriteNumbers("subject", done.Subject);
+        json.WriteString("score", done.Score);
+        if (done.Margin is double margin)
+            json.WriteNumber("margin", margin);
+        else
+            json.WriteNull("margin");
+        if (done.Weights.Count > 0)
+        {
+            json.WriteStartArray("weights");
+            foreach (float weight in done.Weights)
+                json.WriteNumberValue(weight);
+            json.WriteEndArray();
+        }
+
+        if (done.Note is not null)
+            json.WriteString("note", done.Note);
         json.WriteEndObject();
     }
 

@@ -175,7 +175,7 @@ public sealed class AttentionTests : IDisposable
     {
         using var device = new CpuDevice(1);
         var kv = new KvStore(device, 1, kvHeads, headDim);
-        kv.Reserve(keys);
+        kv.Reserve(KvNeeds.Uniform(kv.Layers, keys));
         kv.Extend(0, keys);
         using TestMatrix k = TestMatrix.Random(random, TensorType.F32, keys, kvHeads * headDim);
         using TestMatrix v = TestMatrix.Random(random, TensorType.F32, keys, kvHeads * headDim);

@@ -15,7 +15,7 @@ public sealed unsafe class KvStoreTests : IDisposable
     public void Layers_are_ragged_and_freed_pages_serve_other_layers()
     {
         using var kv = new KvStore(_device, 2, 1, 16);
-        kv.Reserve(128);
+        kv.Reserve(KvNeeds.Uniform(kv.Layers, 128));
         long reserved = kv.ReservedBytes;
         kv.Extend(0, 128);
         kv.Extend(1, 70);
@@ -35,10 +35,10 @@ public sealed unsafe class KvStoreTests : IDisposable
     public void Reserving_more_keeps_the_rows()
     {
         using var kv = new KvStore(_device, 3, 2, 32);
-        kv.Reserve(64);
+        kv.Reserve(KvNeeds.Uniform(kv.Layers, 64));
         kv.Extend(2, 64);
         kv.Layer(2).Values(0, 1)[63 * 32 + 5] = 42f;
-        kv.Reserve(1000);
+        kv.Reserve(KvNeeds.Uniform(kv.Layers, 1000));
         kv.Extend(2, 1000);
         kv.Layer(2).Values(15, 1)[3] = 7f;
         Assert.That(kv.Layer(2).Values(0, 1)[63 * 32 + 5], Is.EqualTo(42f));
@@ -50,7 +50,7 @@ public sealed unsafe class KvStoreTests : IDisposable
     public void Rows_that_were_not_reserved_are_refused_and_disposing_twice_is_safe()
     {
         var kv = new KvStore(_device, 1, 1, 16);
-        kv.Reserve(64);
+        kv.Reserve(KvNeeds.Uniform(kv.Layers, 64));
         Assert.That(() => kv.Extend(0, 65), Throws.InvalidOperationException);
         kv.Dispose();
         kv.Dispose();
@@ -60,7 +60,7 @@ public sealed unsafe class KvStoreTests : IDisposable
     public void The_plan_is_what_is_allocated([Values(1, 64, 65, 700)] int rows)
     {
         using var kv = new KvStore(_device, 5, 3, 72);
-        kv.Reserve(rows);
-        Assert.That(kv.ReservedBytes, Is.EqualTo(KvStore.BytesFor(5, 3, 72, rows)));
+        kv.Reserve(KvNeeds.Uniform(kv.Layers, rows));
+        Assert.That(kv.ReservedBytes, Is.EqualTo(KvStore.BytesFor(5, 3, 72, KvNeeds.Uniform(5, rows))));
     }
 }

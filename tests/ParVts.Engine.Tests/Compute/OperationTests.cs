@@ -186,7 +186,7 @@ public sealed class OperationTests : IDisposable
         Compare("RopeStore q", q, rows, heads * headDim, (device, output) =>
         {
             using var kv = new KvStore(device, 1, 2, headDim);
-            kv.Reserve(first + rows);
+            kv.Reserve(KvNeeds.Uniform(kv.Layers, first + rows));
             kv.Extend(0, first + rows);
             device.RopeStore(output, k.Tensor, v.Tensor, table.Tensor, kv.Layer(0), first);
             stored[device.Name] = Stored(kv.Layer(0), first, rows);

@@ -12,8 +12,11 @@ public class ScheduleGoldenTests
 {
     private const double Tolerance = 1e-3;
 
+    // Of the scores' span, as the golden data's README states.
+    private const double ScoreTolerance = 1e-4;
+
     [TestCaseSource(nameof(Cases))]
-    public void Rows_flops_logits_and_tokens_equal_the_reference(string file)
+    public void Choices_rows_flops_logits_and_tokens_equal_the_reference(string file)
     {
         string folder = Path.GetDirectoryName(file)!;
         using JsonDocument json = JsonDocument.Parse(File.ReadAllText(file));
@@ -26,13 +29,13 @@ public class ScheduleGoldenTests
 
         using Session session = engine.CreateSession(about.GetProperty("policy").GetString()!);
         var logits = new List<float>();
+        var lastRows = new Dictionary<string, float[]>();
         session.Sink = (stage, tensor) =>
         {
-            if (stage != "logits")
-                return;
-            float[] row = new float[tensor.Columns];
-            engine.Device.Download(tensor, row.AsSpan());
-            logits.AddRange(row);
+            if (stage == "logits")
+                logits.AddRange(Download(engine, tensor));
+            else if (stage.StartsWith("hidden.", StringComparison.Ordinal))
+                KeepLastRows(engine, session, stage["hidden.".Length..], tensor, lastRows);
         };
         GenerationResult result = session.Generate(
             prompt, new GenerationOptions { MaxTokens = expected.Length, IgnoreEndOfSequence = true });
@@ -46,9 +49,77 @@ public class ScheduleGoldenTests
             Assert.That(trace.Visual, Is.EqualTo(about.GetProperty("patches").GetInt32()), "patches");
             Assert.That(trace.Text, Is.EqualTo(about.GetProperty("text").GetInt32()), "text");
             Assert.That(trace.KvRowsByLayer, Is.EqualTo(Integers(about, "kv_length")), "kv_length");
+            Assert.That(trace.FlopsByLayer, Is.EqualTo(Longs(about, "flops_layer")), "flops_layer");
             Assert.That(trace.Flops, Is.EqualTo(about.GetProperty("flops").GetInt64()), "flops");
+            Assert.That(
+                Enumerable.Range(0, trace.FlopsByLayer.Length).Select(l => (double)trace.FlopsCountedByLayer[l] / trace.FlopsByLayer[l]),
+                Is.All.InRange(0.99, 1.01), "what the operations counted");
+            string[] names = [.. golden.Names.Where(name => name.StartsWith("last", StringComparison.Ordinal))];
+            Assert.That(names, Is.Not.Empty);
+            foreach (string name in names)
+                Assert.That(GoldenFile.Distance(golden.Floats(name), lastRows.GetValueOrDefault(name)), Is.LessThanOrEqualTo(Tolerance), name);
+            CheckKept(about, trace);
+            CheckDecisions(about, golden, trace);
         });
     }
+
+    private static void CheckKept(JsonElement about, ScheduleTrace trace)
+    {
+        foreach (JsonElement kept in about.GetProperty("kept").EnumerateArray())
+        {
+            int layer = kept.GetProperty("layer").GetInt32();
+            IReadOnlyList<int> actual = trace.KeptAt(Math.Max(0, layer));
+            JsonElement visual = kept.GetProperty("visual");
+            if (visual.ValueKind == JsonValueKind.String)
+                Assert.That(actual, Is.EquivalentTo(Enumerable.Range(0, trace.Visual)), $"kept at {layer}");
+            else
+                Assert.That(actual, Is.EqualTo(Integers(kept, "visual")), $"kept at {layer}");
+        }
+    }
+
+    private static void CheckDecisions(JsonElement about, GoldenFile golden, ScheduleTrace trace)
+    {
+        ScheduleEvent[] ranked = [.. trace.Events.Where(e => e.Scores.Count > 0)];
+        JsonElement[] decisions = [.. about.GetProperty("decisions").EnumerateArray()];
+        Assert.That(ranked, Has.Length.EqualTo(decisions.Length), "decisions");
+        foreach ((ScheduleEvent made, JsonElement decision) in ranked.Zip(decisions))
+        {
+            Assert.That(made.Layer, Is.EqualTo(Math.Max(0, decision.GetProperty("layer").GetInt32())), "layer of a decision");
+            Assert.That(made.Subject ?? made.Kept, Is.EqualTo(Integers(decision, "chosen")), "chosen");
+            float[] scores = golden.Floats(decision.GetProperty("scores").GetString()!);
+            Assert.That(made.Ranked, Is.EqualTo(golden.Integers(decision.GetProperty("ids").GetString()!)), "ids");
+            Assert.That(
+                GoldenFile.Distance(scores, [.. made.Scores]), Is.LessThanOrEqualTo(ScoreTolerance * (scores.Max() - scores.Min())), "scores");
+            Assert.That(made.Margin, Is.EqualTo(decision.GetProperty("gap").GetDouble()).Within(1).Percent, "margin");
+        }
+
+        if (about.GetProperty("notes").TryGetProperty("w", out JsonElement weights))
+        {
+            ScheduleEvent fused = trace.Events.Single(e => e.Kind == ScheduleEventKind.Fuse);
+            Assert.That(fused.Weights, Is.EqualTo(weights.EnumerateArray().Select(w => w.GetSingle())).Within(1e-5f), "fusion weights");
+        }
+    }
+
+    // The last prompt row entering each layer: path A's until the fusion, and path B's.
+    private static void KeepLastRows(
+        VlmEngine engine, Session session, string layer, ParVts.Engine.Compute.Tensor hidden, Dictionary<string, float[]> rows)
+    {
+        ReadOnlySpan<RowPath> paths = session.Rows.Paths;
+        int lastOfA = paths.LastIndexOf(RowPath.Subject);
+        rows[$"last.{layer}"] = Download(engine, hidden.Slice(lastOfA < 0 ? paths.Length - 1 : lastOfA, 1));
+        if (lastOfA >= 0)
+            rows[$"last_b.{layer}"] = Download(engine, hidden.Slice(paths.Length - 1, 1));
+    }
+
+    private static float[] Download(VlmEngine engine, ParVts.Engine.Compute.Tensor tensor)
+    {
+        float[] row = new float[tensor.Columns];
+        engine.Device.Download(tensor, row.AsSpan());
+        return row;
+    }
+
+    private static long[] Longs(JsonElement about, string name) =>
+        [.. about.GetProperty(name).EnumerateArray().Select(value => value.GetInt64())];
 
     private static int[] Integers(JsonElement about, string name) =>
         [.. about.GetProperty(name).EnumerateArray().Select(value => value.GetInt32())];

@@ -28,7 +28,7 @@ internal static unsafe class SegmentAttention
     /// <summary>Runs the plan; see <see cref="ComputeDevice.SegmentAttention"/>.</summary>
     public static void Run(
         WorkerPool pool, in Tensor q, in KvLayer layer, AttentionPlan plan, float scale, in Tensor output,
-        in Tensor logSumExp, float* scratch)
+        in Tensor logSumExp, float* scratch, ref long flops)
     {
         ClearUncovered(plan, output, logSumExp);
         int tiles = 0;
@@ -54,6 +54,9 @@ internal static unsafe class SegmentAttention
                 ScratchFloats = ScratchFloats(layer.HeadDim),
             };
             pool.Run(tiles * heads, &RunTask, &work);
+
+            // Scores and values: two products of head_dim multiply-adds a visible pair.
+            flops += 4L * layer.HeadDim * work.VisiblePairs;
         }
     }
 
@@ -102,9 +105,11 @@ internal static unsafe class SegmentAttention
         QuerySegment segment = work->Segments[index];
         var tileState = new TileState(work, segment, head, tile * TileRows, worker);
         tileState.Begin();
+        long visible = 0;
         for (int i = 0; i < segment.RangeCount; i++)
-            tileState.Attend(work->Ranges[segment.FirstRange + i]);
+            visible += tileState.Attend(work->Ranges[segment.FirstRange + i]);
         tileState.Finish();
+        Interlocked.Add(ref work->VisiblePairs, visible);
     }
 
     private struct Work
@@ -121,6 +126,7 @@ internal static unsafe class SegmentAttention
         public float Scale;
         public float* Scratch;
         public long ScratchFloats;
+        public long VisiblePairs;
     }
 
     /// <summary>One head of one tile: the running maximum, denominator and output of the online softmax.</summary>
@@ -186,9 +192,10 @@ internal static unsafe class SegmentAttention
             new Span<float>(_sum, TileRows).Clear();
         }
 
-        /// <summary>Adds the keys of one range.</summary>
-        public void Attend(in KeyRange range)
+        /// <summary>Adds the keys of one range; returns how many pairs of a row and a key were visible.</summary>
+        public long Attend(in KeyRange range)
         {
+            long visible = 0;
             int end = range.End;
             if (range.Rule == KeyRule.Diagonal)
                 end = Math.Min(end, range.Start + _firstQuery + _rows);
@@ -198,9 +205,11 @@ internal static unsafe class SegmentAttention
                 int from = key % PageRows;
                 int to = Math.Min(PageRows, end - page * PageRows);
                 if (range.Rule != KeyRule.Window || AnyVisible(range, page * PageRows + from, page * PageRows + to))
-                    AttendPage(range, page, from, to);
+                    visible += AttendPage(range, page, from, to);
                 key = (page + 1) * PageRows;
             }
+
+            return visible;
         }
 
         /// <summary>Divides by the denominator and writes the rows out.</summary>
@@ -237,7 +246,7 @@ internal static unsafe class SegmentAttention
             return false;
         }
 
-        private void AttendPage(in KeyRange range, int page, int from, int to)
+        private long AttendPage(in KeyRange range, int page, int from, int to)
         {
             float* keys = _work->Layer.Keys(page, _kvHead);
             int panels = (_rows + Panel - 1) / Panel;
@@ -256,15 +265,15 @@ internal static unsafe class SegmentAttention
                 }
             }
 
-            Mask(range, page, from, to);
+            long visible = (long)_rows * (to - from) - Mask(range, page, from, to);
             bool rescale = Softmax(from, to, range.Value == ValueRule.Sink);
             if (rescale)
                 Rescale();
             if (range.Value == ValueRule.Sink)
                 AddSink(range.SinkRow);
-            if (range.Value != ValueRule.Own)
-                return;
-            AddValues(_work->Layer.Values(page, _kvHead) + from * _padded, from, to - from);
+            if (range.Value == ValueRule.Own)
+                AddValues(_work->Layer.Values(page, _kvHead) + from * _padded, from, to - from);
+            return visible;
         }
 
         // Columns of values are copied together first: as they lie in the page, the rows of a head of 128 elements would
@@ -294,10 +303,12 @@ internal static unsafe class SegmentAttention
             }
         }
 
-        private void Mask(in KeyRange range, int page, int from, int to)
+        // Returns how many pairs of real rows it hid.
+        private long Mask(in KeyRange range, int page, int from, int to)
         {
             if (range.Rule == KeyRule.Full)
-                return;
+                return 0;
+            long hiddenPairs = 0;
             for (int key = from; key < to; key++)
             {
                 float* scores = _scores + key * TileRows;
@@ -307,15 +318,20 @@ internal static unsafe class SegmentAttention
                     int hidden = Math.Min(TileRows, page * PageRows + key - range.Start - _firstQuery);
                     for (int row = 0; row < hidden; row++)
                         scores[row] = float.NegativeInfinity;
+                    hiddenPairs += Math.Clamp(hidden, 0, _rows);
                     continue;
                 }
 
                 for (int row = 0; row < _rows; row++)
                 {
-                    if (!range.Sees(_firstQuery + row, page * PageRows + key))
-                        scores[row] = float.NegativeInfinity;
+                    if (range.Sees(_firstQuery + row, page * PageRows + key))
+                        continue;
+                    scores[row] = float.NegativeInfinity;
+                    hiddenPairs++;
                 }
             }
+
+            return hiddenPairs;
         }
 
         /// <summary>

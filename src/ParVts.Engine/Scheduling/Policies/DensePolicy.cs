@@ -12,6 +12,5 @@ internal sealed class DensePolicy : VisualTokenPolicy
 
     public override string Name => "dense";
 
-    public override void BeforeLayer(ScheduleState state) =>
-        state.Plan.SetCausal(state.Rows.Count, state.CachedRows);
+    public override IReadOnlyList<PolicySpan> Spans => [new(-1, int.MaxValue, PolicyEffect.KeepAll)];
 }

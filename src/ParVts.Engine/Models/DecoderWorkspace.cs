@@ -1,0 +1,85 @@
+using ParVts.Engine.Compute;
+using ParVts.Engine.Formats;
+
+namespace ParVts.Engine.Models;
+
+/// <summary>The activations of a decoder pass over at most so many rows.</summary>
+internal sealed class DecoderWorkspace
+{
+    /// <summary>Lays the tensors out; what <paramref name="arena"/> holds from here on may share memory with other stages.</summary>
+    /// <param name="arena">The memory.</param>
+    /// <param name="config">The model.</param>
+    /// <param name="rows">Rows of a pass, at most.</param>
+    /// <param name="keys">Keys that a probe sees, at most; 0 where there are no probes and no changes of rows.</param>
+    public DecoderWorkspace(Arena arena, TextConfig config, int rows, int keys)
+    {
+        int query = config.Heads * config.HeadDim;
+        int keyValue = config.KeyValueHeads * config.HeadDim;
+        Hidden = arena.Take(TensorType.F32, rows, config.HiddenSize);
+        Ids = arena.Take(TensorType.I32, 1, rows);
+        Positions = arena.Take(TensorType.I32, rows, 3);
+        Frequencies = arena.Take(TensorType.F32, 1, config.HeadDim / 2);
+        Logits = arena.Take(TensorType.F32, 1, config.VocabularySize);
+        Shared = arena.Mark;
+        Rotary = arena.Take(TensorType.F32, rows, config.HeadDim);
+        Normed = arena.Take(TensorType.F32, rows, config.HiddenSize);
+        if (keys > 0)
+        {
+            OtherIds = arena.Take(TensorType.I32, 1, rows);
+            Weights = arena.Take(TensorType.F32, 1, rows);
+            LogSumExp = arena.Take(TensorType.F32, rows, config.Heads);
+            Scores = arena.Take(TensorType.F32, 1, keys);
+        }
+
+        // The attention's tensors and the MLP's never live at once.
+        long mark = arena.Mark;
+        Query = arena.Take(TensorType.F32, rows, query);
+        Key = arena.Take(TensorType.F32, rows, keyValue);
+        Value = arena.Take(TensorType.F32, rows, keyValue);
+        Attended = arena.Take(TensorType.F32, rows, query);
+        arena.Return(mark);
+        Gate = arena.Take(TensorType.F32, rows, config.IntermediateSize);
+        Up = arena.Take(TensorType.F32, rows, config.IntermediateSize);
+    }
+
+    /// <summary>Where memory begins that other stages may use between passes.</summary>
+    public long Shared { get; }
+
+    /// <summary>The residual stream.</summary>
+    public Tensor Hidden { get; private set; }
+
+    public Tensor Ids { get; }
+
+    public Tensor Positions { get; }
+
+    public Tensor Frequencies { get; }
+
+    public Tensor Logits { get; }
+
+    public Tensor Rotary { get; }
+
+    /// <summary>Normed rows; between layers, where rows are gathered into.</summary>
+    public Tensor Normed { get; private set; }
+
+    /// <summary>The second list of rows of a fusion.</summary>
+    public Tensor OtherIds { get; }
+
+    /// <summary>A weight a row, for a fusion.</summary>
+    public Tensor Weights { get; }
+
+    public Tensor LogSumExp { get; }
+
+    public Tensor Scores { get; }
+
+    public Tensor Query { get; }
+
+    public Tensor Key { get; }
+
+    public Tensor Value { get; }
+
+    public Tensor Attended { get; }
+
+    public Tensor Gate { get; }
+
+    public Tensor Up { get; }
+}

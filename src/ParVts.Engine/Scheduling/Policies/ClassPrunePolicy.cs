@@ -1,0 +1,40 @@
+namespace ParVts.Engine.Scheduling.Policies;
+
+/// <summary>Keeps the visual tokens that ParVTS would call the subject, and drops the others before the decoder.</summary>
+internal sealed class ClassPrunePolicy : VisualTokenPolicy
+{
+    private readonly VisualChoice _choice;
+
+    private ClassPrunePolicy(PolicyParameters parameters) => _choice = new VisualChoice(parameters);
+
+    public static PolicyInfo Info { get; } = new(
+        "cls-prune",
+        "keeps the visual tokens that the vision tower's class token looks at most; the others never enter the decoder",
+        "the criterion of ParVTS, arXiv 2511.18875, as a baseline (ours)",
+        VisualChoice.Parameters,
+        parameters => new ClassPrunePolicy(parameters));
+
+    public override string Name => $"cls-prune:keep={_choice.Keep}{_choice.Suffix}";
+
+    public override PolicyNeeds Needs => PolicyNeeds.ClassAttention;
+
+    public override IReadOnlyList<PolicySpan> Spans => [new(-1, -1, PolicyEffect.Select)];
+
+    public override void Bind(PolicyModel model) => _choice.Bind(model);
+
+    public override void OnVisionTokens(ScheduleState state)
+    {
+        if (state.Rows.CountOf(RowRole.Visual) > 0)
+            state.Keep(ChooseSubject(_choice, state), ParVtsPolicy.ScoreName, state.AliveVisual(), state.ClassAttention);
+    }
+
+    /// <summary>The visual tokens of the highest class-token attention, ascending.</summary>
+    internal static int[] ChooseSubject(VisualChoice choice, ScheduleState state) =>
+        choice.Choose(state, (first, count, keep) =>
+        {
+            int[] top = Selection.Top(state.ClassAttention.Slice(first, count), keep);
+            for (int i = 0; i < top.Length; i++)
+                top[i] += first;
+            return top;
+        });
+}

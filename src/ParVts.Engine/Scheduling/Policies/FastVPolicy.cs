@@ -1,0 +1,65 @@
+namespace ParVts.Engine.Scheduling.Policies;
+
+/// <summary>
+/// FastV (arXiv 2403.06764): at the entry of one layer the visual rows stay that the last row looked at most in the layer
+/// before (softmax over all keys, mean over heads).
+/// </summary>
+internal sealed class FastVPolicy : VisualTokenPolicy
+{
+    private readonly LayerParameter _layer;
+    private readonly TokenBudget _keep;
+    private int _rowTile = 1;
+
+    private FastVPolicy(PolicyParameters parameters)
+    {
+        _layer = new LayerParameter(parameters, "fastv", "layer", minimum: 1);
+        _keep = parameters.Budget("keep");
+    }
+
+    public static PolicyInfo Info { get; } = new(
+        "fastv",
+        "keeps the visual tokens that the last row looks at most, from one layer on",
+        "FastV, arXiv 2403.06764",
+        [
+            new("layer", "3", "a layer, from 1 to the last", "from whose entry on the others are gone (the default is of 32 layers, scaled to the model's)"),
+            new("keep", "0.5", TokenBudget.Allowed, "visual tokens that stay, all pictures together"),
+        ],
+        parameters => new FastVPolicy(parameters));
+
+    public override string Name => $"fastv:layer={_layer.Value},keep={_keep}";
+
+    public override IReadOnlyList<PolicySpan> Spans => [new(_layer.Value, _layer.Value, PolicyEffect.Select)];
+
+    public override void Bind(PolicyModel model)
+    {
+        _layer.Bind(model);
+        _rowTile = model.RowTile;
+    }
+
+    public override void BeforeLayer(ScheduleState state)
+    {
+        int visual = state.Rows.CountOf(RowRole.Visual);
+        if (visual == 0)
+            return;
+        if (state.Layer == _layer.Value - 1)
+            state.ProbeLastRow();
+        else if (state.Layer == _layer.Value)
+            Select(state, visual);
+    }
+
+    private void Select(ScheduleState state, int visual)
+    {
+        int[] ranked = state.AliveVisual();
+        float[] scores = new float[visual];
+        int next = 0;
+        for (int row = 0; row < state.Rows.Count; row++)
+        {
+            if (state.Rows.Rows[row].Role == RowRole.Visual)
+                scores[next++] = state.RowScores[row];
+        }
+
+        int[] places = Selection.Top(scores, _keep.Count(visual, state.Rows.Count - visual, _rowTile));
+        int[] kept = [.. places.Select(place => ranked[place])];
+        state.Keep(kept, "attention of the last row, one layer before", ranked, scores);
+    }
+}

@@ -1,0 +1,35 @@
+namespace ParVts.Engine.Scheduling.Policies;
+
+/// <summary>Keeps every N/keep-th visual token in raster order, from the first on; the others never enter the decoder.</summary>
+internal sealed class GridPolicy : VisualTokenPolicy
+{
+    private readonly VisualChoice _choice;
+
+    private GridPolicy(PolicyParameters parameters) => _choice = new VisualChoice(parameters);
+
+    public static PolicyInfo Info { get; } = new(
+        "grid",
+        "keeps visual tokens at even distances; the others never enter the decoder",
+        "a baseline (ours)",
+        VisualChoice.Parameters,
+        parameters => new GridPolicy(parameters));
+
+    public override string Name => $"grid:keep={_choice.Keep}{_choice.Suffix}";
+
+    public override IReadOnlyList<PolicySpan> Spans => [new(-1, -1, PolicyEffect.Select)];
+
+    public override void Bind(PolicyModel model) => _choice.Bind(model);
+
+    public override void OnVisionTokens(ScheduleState state)
+    {
+        if (state.Rows.CountOf(RowRole.Visual) == 0)
+            return;
+        state.Keep(_choice.Choose(state, (first, count, keep) =>
+        {
+            int[] kept = new int[keep];
+            for (int i = 0; i < keep; i++)
+                kept[i] = first + (int)((long)i * count / keep);
+            return kept;
+        }));
+    }
+}

@@ -1,0 +1,100 @@
+using System.Globalization;
+using System.Numerics.Tensors;
+
+namespace ParVts.Engine.Scheduling.Policies;
+
+/// <summary>
+/// ParVTS (arXiv 2511.18875; SCHEDULES.md section 1): the class token's attention splits the visual tokens into a subject
+/// and the rest. Each group runs with its own copy of the question through the first layers; then the copies are fused
+/// and the rest is dropped. Which block's attention, its mean over heads, and the defaults of migrate and fuse are ours.
+/// <para>
+/// Where no visual token would be left for the second path (keep is all of them, or more) there is nothing to run
+/// beside the first: every token stays, and the trace says so. With migrate=0 the two copies of the question are still
+/// the same rows, so the rest is dropped before layer 0.
+/// </para>
+/// </summary>
+internal sealed class ParVtsPolicy : VisualTokenPolicy
+{
+    internal const string ScoreName = "class-token attention";
+
+    private readonly VisualChoice _choice;
+    private readonly LayerParameter _migrate;
+    private readonly string _fuse;
+    private readonly float _weight = 0.5f;
+    private float _mass;
+    private bool _split;
+
+    private ParVtsPolicy(PolicyParameters parameters)
+    {
+        _choice = new VisualChoice(parameters);
+        _migrate = new LayerParameter(parameters, "parvts", "migrate", minimum: 0);
+        _fuse = parameters.Text("fuse");
+        if (_fuse.StartsWith("w:", StringComparison.Ordinal))
+        {
+            bool isNumber = float.TryParse(_fuse.AsSpan(2), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out _weight);
+            if (!isNumber || !(_weight is >= 0 and <= 1))
+                throw parameters.Refuse("fuse");
+        }
+        else
+        {
+            _ = parameters.Choice("fuse", "mean", "mass", "lse");
+        }
+    }
+
+    public static PolicyInfo Info { get; } = new(
+        "parvts",
+        "runs the question beside two groups of visual tokens, fuses the two, drops the lesser group",
+        "ParVTS, arXiv 2511.18875",
+        [
+            VisualChoice.Parameters[0],
+            new("migrate", "3", "a layer, from 0 to the last", "the layer at whose entry the paths are fused (the default is of 32 layers, scaled to the model's)"),
+            new("fuse", "mean", "mean, w:X with X from 0 to 1, mass, or lse", "the first path's weight: one half, X, its share of the class token's attention, or by each question row's attention mass"),
+            VisualChoice.Parameters[1],
+        ],
+        parameters => new ParVtsPolicy(parameters));
+
+    public override string Name => $"parvts:keep={_choice.Keep},migrate={_migrate.Value},fuse={_fuse}{_choice.Suffix}";
+
+    public override PolicyNeeds Needs => PolicyNeeds.ClassAttention;
+
+    public override IReadOnlyList<PolicySpan> Spans => [new(-1, _migrate.Value, PolicyEffect.Paths)];
+
+    public override void Bind(PolicyModel model)
+    {
+        _migrate.Bind(model);
+        _choice.Bind(model);
+    }
+
+    public override void OnVisionTokens(ScheduleState state)
+    {
+        _split = false;
+        int visual = state.Rows.CountOf(RowRole.Visual);
+        if (visual == 0)
+            return;
+        int[] subject = ClassPrunePolicy.ChooseSubject(_choice, state);
+        ReadOnlySpan<float> scores = state.ClassAttention;
+        int[] ranked = state.AliveVisual();
+        if (subject.Length == visual || _migrate.Value == 0)
+        {
+            state.Keep(subject, ScoreName, ranked, scores);
+            return;
+        }
+
+        state.Split(subject, ScoreName, ranked, scores);
+        _split = true;
+        double held = 0;
+        foreach (int token in subject)
+            held += scores[token];
+        _mass = (float)(held / TensorPrimitives.Sum(scores));
+    }
+
+    public override void BeforeLayer(ScheduleState state)
+    {
+        if (!_split)
+            return;
+        if (state.Layer == _migrate.Value)
+            state.Fuse(_fuse == "lse" ? FuseRule.LogSumExp : FuseRule.Weight, _fuse == "mass" ? _mass : _weight);
+        else if (state.Layer == _migrate.Value - 1 && _fuse == "lse")
+            state.ProbePathWeights();
+    }
+}

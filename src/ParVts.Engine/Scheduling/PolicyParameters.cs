@@ -1,0 +1,55 @@
+using System.Globalization;
+
+namespace ParVts.Engine.Scheduling;
+
+/// <summary>A parameter of a policy.</summary>
+/// <param name="Name">Its name in a policy string.</param>
+/// <param name="Default">Its default, as it would be written.</param>
+/// <param name="Allowed">What may be written, for people.</param>
+/// <param name="Summary">What it means, in a line.</param>
+public sealed record PolicyParameter(string Name, string Default, string Allowed, string Summary);
+
+/// <summary>The parameters of one policy string, read by type (contract P5). Each reader refuses what it cannot take.</summary>
+public sealed class PolicyParameters
+{
+    private readonly PolicyInfo _info;
+    private readonly Dictionary<string, string> _values;
+
+    internal PolicyParameters(PolicyInfo info, Dictionary<string, string> values)
+    {
+        _info = info;
+        _values = values;
+    }
+
+    /// <summary>True where the string names the parameter.</summary>
+    public bool IsGiven(string name) => _values.ContainsKey(name);
+
+    /// <summary>The parameter as it was written, or its default.</summary>
+    public string Text(string name) =>
+        _values.TryGetValue(name, out string? value) ? value : _info.Parameters.First(p => p.Name == name).Default;
+
+    /// <summary>A whole number of at least <paramref name="minimum"/>.</summary>
+    public int Integer(string name, int minimum) =>
+        int.TryParse(Text(name), NumberStyles.None, CultureInfo.InvariantCulture, out int value) && value >= minimum
+            ? value
+            : throw Refuse(name);
+
+    /// <summary>A seed.</summary>
+    public ulong Seed(string name) =>
+        ulong.TryParse(Text(name), NumberStyles.None, CultureInfo.InvariantCulture, out ulong value) ? value : throw Refuse(name);
+
+    /// <summary>How many visual tokens to keep.</summary>
+    public TokenBudget Budget(string name) => TokenBudget.TryParse(Text(name)) ?? throw Refuse(name);
+
+    /// <summary>One of a few words.</summary>
+    public string Choice(string name, params ReadOnlySpan<string> words) =>
+        words.Contains(Text(name)) ? Text(name) : throw Refuse(name);
+
+    /// <summary>The error for a value that is not allowed.</summary>
+    public PolicyException Refuse(string name)
+    {
+        PolicyParameter parameter = _info.Parameters.First(p => p.Name == name);
+        return new PolicyException(
+            $"policy '{_info.Name}': {name}={Text(name)} is not allowed; {name} is {parameter.Allowed} (default {parameter.Default})");
+    }
+}

@@ -1,0 +1,79 @@
+namespace ParVts.Engine.Scheduling;
+
+/// <summary>
+/// Policies one after another (contract P1). Each hook is called in the order in which the policies were written;
+/// stacks whose decisions contradict each other are refused.
+/// </summary>
+internal sealed class PolicyStack(IReadOnlyList<VisualTokenPolicy> policies) : VisualTokenPolicy
+{
+    public override string Name => string.Join("+", policies.Select(policy => policy.Name));
+
+    public override PolicyNeeds Needs => policies.Aggregate(PolicyNeeds.None, (needs, policy) => needs | policy.Needs);
+
+    public override bool SizesAreKnown => policies.All(policy => policy.SizesAreKnown);
+
+    public override IReadOnlyList<PolicySpan> Spans => [.. policies.SelectMany(policy => policy.Spans)];
+
+    public override void Bind(PolicyModel model)
+    {
+        foreach (VisualTokenPolicy policy in policies)
+            policy.Bind(model);
+        for (int i = 0; i < policies.Count; i++)
+        {
+            for (int j = 0; j < policies.Count; j++)
+            {
+                if (i != j)
+                    RequireTogether(policies[i], policies[j], i < j);
+            }
+        }
+    }
+
+    public override void InVisionLayer(VisionState state)
+    {
+        foreach (VisualTokenPolicy policy in policies)
+            policy.InVisionLayer(state);
+    }
+
+    public override void OnVisionTokens(ScheduleState state)
+    {
+        foreach (VisualTokenPolicy policy in policies)
+            policy.OnVisionTokens(state);
+    }
+
+    public override void BeforeLayer(ScheduleState state)
+    {
+        foreach (VisualTokenPolicy policy in policies)
+            policy.BeforeLayer(state);
+    }
+
+    public override void OnDecodeStep(DecodeState state)
+    {
+        foreach (VisualTokenPolicy policy in policies)
+            policy.OnDecodeStep(state);
+    }
+
+    private static void RequireTogether(VisualTokenPolicy first, VisualTokenPolicy second, bool inOrder)
+    {
+        foreach (PolicySpan a in first.Spans)
+        {
+            foreach (PolicySpan b in second.Spans)
+            {
+                string? reason = (a.Effect, b.Effect) switch
+                {
+                    (PolicyEffect.KeepAll, _) => $"'{first.Name}' keeps every visual token",
+                    (PolicyEffect.Paths, PolicyEffect.Paths) => "both split the visual tokens into paths",
+                    (PolicyEffect.Paths, _) when b.From >= a.From && b.From <= a.To =>
+                        $"'{second.Name}' acts {Place(b.From)}, while the paths of '{first.Name}' run until layer {a.To}; let it act later",
+                    (PolicyEffect.Leave, _) when b.From >= a.From =>
+                        $"'{second.Name}' acts {Place(b.From)}, when '{first.Name}' has taken every visual token out",
+                    (_, _) when inOrder && a.From == b.From => $"both choose {Place(a.From)}",
+                    _ => null,
+                };
+                if (reason is not null)
+                    throw new PolicyException($"policies '{first.Name}' and '{second.Name}' contradict each other: {reason}");
+            }
+        }
+    }
+
+    private static string Place(int layer) => layer < 0 ? "before the decoder" : $"at layer {layer}";
+}

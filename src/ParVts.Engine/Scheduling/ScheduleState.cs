@@ -1,0 +1,330 @@
+using ParVts.Engine.Compute;
+
+namespace ParVts.Engine.Scheduling;
+
+/// <summary>How a question's two copies become one: w·path A + (1 − w)·path B, row by row (ParVTS, arXiv 2511.18875).</summary>
+public enum FuseRule
+{
+    /// <summary>One weight for every row.</summary>
+    Weight,
+
+    /// <summary>
+    /// A weight for every row: the mean over heads of σ(lse_A − lse_B), each the log-sum-exp of the row's scaled logits
+    /// over its own path's visual keys in the layer before. <see cref="ScheduleState.ProbePathWeights"/> asks for it.
+    /// </summary>
+    LogSumExp,
+}
+
+/// <summary>What the engine has to do with the rows before the layer runs.</summary>
+internal enum RowChange
+{
+    None,
+
+    /// <summary>New rows are old rows: <see cref="ScheduleState.Sources"/>.</summary>
+    Gather,
+
+    /// <summary>Question rows are fused; everything behind path A is cut off.</summary>
+    Fuse,
+}
+
+/// <summary>
+/// What a policy sees at the entry of a layer, and the decisions that it takes there. Rows change at once in
+/// <see cref="Rows"/>; the engine then makes the device's rows follow. Belongs to one run at a time.
+/// </summary>
+public sealed class ScheduleState
+{
+    private readonly List<int> _sources = [];
+    private readonly List<RowPath> _paths = [];
+    private readonly List<int> _fusedRows = [];
+    private readonly List<int> _otherRows = [];
+    private float[] _rowScores = [];
+    private float[] _classAttention = [];
+    private int[] _cached = [];
+    private int[] _stored = [];
+    private ScheduleTrace _trace = null!;
+
+    /// <summary>The layer, 0-based; −1 before the decoder.</summary>
+    public int Layer { get; private set; } = -1;
+
+    /// <summary>Decoder layers.</summary>
+    public int Layers => _cached.Length;
+
+    /// <summary>Rows of earlier turns that the layer's KV store holds; before the decoder, those of layer 0.</summary>
+    public int CachedRows => _cached[Math.Max(Layer, 0)];
+
+    /// <summary>Pictures of this prefill.</summary>
+    public int Images { get; private set; }
+
+    /// <summary>The rows of this prefill, as they are now.</summary>
+    public RowBatch Rows { get; } = new();
+
+    /// <summary>Who sees whom in this layer.</summary>
+    public AttentionPlan Plan { get; } = new();
+
+    /// <summary>
+    /// The class token's attention to each visual token of the prefill (softmax over all tokens of its picture's tower,
+    /// mean over heads, in the block whose output feeds the projector). Where a tower has no class token: the mean
+    /// attention that the patch receives from all patches in that block. Empty where no policy needs it.
+    /// </summary>
+    public ReadOnlySpan<float> ClassAttention => _classAttention;
+
+    /// <summary>
+    /// What <see cref="ProbeLastRow"/> asked for in the layer before: for each row, its probability in the last row's
+    /// softmax over all keys, mean over heads. As long as <see cref="Rows"/> were then.
+    /// </summary>
+    public ReadOnlySpan<float> RowScores => _rowScores;
+
+    internal RowChange Change { get; private set; }
+
+    internal ReadOnlySpan<int> Sources => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_sources);
+
+    internal ReadOnlySpan<int> FusedRows => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_fusedRows);
+
+    internal ReadOnlySpan<int> OtherRows => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_otherRows);
+
+    internal FuseRule Fusion { get; private set; }
+
+    internal float FusionWeight { get; private set; }
+
+    /// <summary>Receives the weights of a fusion by log-sum-exp once they are known.</summary>
+    internal float[]? FusionWeights { get; private set; }
+
+    internal bool WantsLastRow { get; private set; }
+
+    internal bool WantsPathWeights { get; private set; }
+
+    /// <summary>Keeps these visual tokens and drops the others' rows.</summary>
+    /// <param name="visual">Indices among the prefill's visual tokens, ascending, all of them there now.</param>
+    /// <param name="score">What was ranked, in words; null where nothing was.</param>
+    /// <param name="ranked">The visual tokens that were ranked.</param>
+    /// <param name="scores">Their scores.</param>
+    public void Keep(
+        ReadOnlySpan<int> visual, string? score = null, ReadOnlySpan<int> ranked = default, ReadOnlySpan<float> scores = default)
+    {
+        int before = Rows.CountOf(RowRole.Visual);
+        if (visual.Length < before)
+        {
+            BeginChange(RowChange.Gather);
+            int next = 0;
+            for (int row = 0; row < Rows.Count; row++)
+            {
+                Row candidate = Rows.Rows[row];
+                if (candidate.Role == RowRole.Visual)
+                {
+                    if (next == visual.Length || visual[next] != candidate.Visual)
+                        continue;
+                    next++;
+                }
+
+                _sources.Add(row);
+                _paths.Add(Rows.Paths[row]);
+            }
+
+            if (next != visual.Length)
+                throw new PolicyException("a policy kept visual tokens that are not there, or not in ascending order");
+            Rearrange();
+        }
+
+        _trace.Add(new ScheduleEvent
+        {
+            Layer = Math.Max(0, Layer),
+            Kind = visual.Length == 0 ? ScheduleEventKind.Leave : ScheduleEventKind.Select,
+            Kept = visual.ToArray(),
+            Score = score,
+            Margin = Selection.Margin(ranked, scores, visual),
+            Ranked = ranked.ToArray(),
+            Scores = scores.ToArray(),
+            Note = visual.Length == before && before > 0 ? $"all {before} visual tokens stay" : null,
+        });
+    }
+
+    /// <summary>
+    /// Lays the rows out as <c>[prefix | subject, question | rest, question]</c>: two paths that share the prefix and do
+    /// not see each other. Nothing is dropped.
+    /// </summary>
+    /// <param name="subject">The first group: indices among the prefill's visual tokens, ascending; fewer than all.</param>
+    /// <param name="score">What was ranked.</param>
+    /// <param name="ranked">The visual tokens that were ranked.</param>
+    /// <param name="scores">Their scores.</param>
+    public void Split(ReadOnlySpan<int> subject, string? score = null, ReadOnlySpan<int> ranked = default, ReadOnlySpan<float> scores = default)
+    {
+        BeginChange(RowChange.Gather);
+        AddPath(RowPath.Shared, subject);
+        AddPath(RowPath.Subject, subject);
+        AddPath(RowPath.Rest, subject);
+        Rearrange();
+        _trace.Add(new ScheduleEvent
+        {
+            Layer = Math.Max(0, Layer),
+            Kind = ScheduleEventKind.Split,
+            Kept = AliveVisual(),
+            Subject = subject.ToArray(),
+            Score = score,
+            Margin = Selection.Margin(ranked, scores, subject),
+            Ranked = ranked.ToArray(),
+            Scores = scores.ToArray(),
+        });
+    }
+
+    /// <summary>
+    /// Fuses the question's two copies and drops the rest: its rows here, and their keys and values in every layer so
+    /// far.
+    /// </summary>
+    /// <param name="rule">Where the weights come from.</param>
+    /// <param name="weight">Path A's weight, 0 to 1, for <see cref="FuseRule.Weight"/>.</param>
+    public void Fuse(FuseRule rule, float weight = 0)
+    {
+        BeginChange(RowChange.Fuse);
+        for (int row = 0; row < Rows.Count; row++)
+        {
+            if (Rows.Paths[row] != RowPath.Rest)
+            {
+                _sources.Add(row);
+                _paths.Add(RowPath.Shared);
+            }
+
+            if (Rows.Rows[row].Role == RowRole.Text && Rows.Paths[row] != RowPath.Shared)
+                (Rows.Paths[row] == RowPath.Subject ? _fusedRows : _otherRows).Add(row);
+        }
+
+        Fusion = rule;
+        FusionWeight = weight;
+        FusionWeights = rule == FuseRule.LogSumExp ? new float[_fusedRows.Count] : null;
+        Rearrange();
+        for (int layer = 0; layer < Layer; layer++)
+            _stored[layer] = Rows.Count;
+        _trace.Add(new ScheduleEvent
+        {
+            Layer = Layer,
+            Kind = ScheduleEventKind.Fuse,
+            Kept = AliveVisual(),
+            Weights = FusionWeights ?? [weight],
+        });
+    }
+
+    /// <summary>Notes that nothing is done here, and why.</summary>
+    public void KeepAll(string note) => _trace.Add(new ScheduleEvent
+    {
+        Layer = Math.Max(0, Layer),
+        Kind = ScheduleEventKind.Select,
+        Kept = AliveVisual(),
+        Note = note,
+    });
+
+    /// <summary>Asks that this layer measure the last row's attention; the next layer finds it in <see cref="RowScores"/>.</summary>
+    public void ProbeLastRow() => WantsLastRow = true;
+
+    /// <summary>Asks that this layer measure <see cref="FuseRule.LogSumExp"/>; the fusion at the next layer's entry uses it.</summary>
+    public void ProbePathWeights() => WantsPathWeights = true;
+
+    /// <summary>The visual tokens that are there now, in row order.</summary>
+    public int[] AliveVisual()
+    {
+        int[] alive = new int[Rows.CountOf(RowRole.Visual)];
+        int next = 0;
+        foreach (ref readonly Row row in Rows.Rows)
+        {
+            if (row.Role == RowRole.Visual)
+                alive[next++] = row.Visual;
+        }
+
+        return alive;
+    }
+
+    internal int CachedRowsOf(int layer) => _cached[layer];
+
+    internal int StoredRowsOf(int layer) => _stored[layer];
+
+    /// <summary>Begins a prefill; <see cref="Rows"/> hold all of the prompt's rows.</summary>
+    internal void Begin(ScheduleTrace trace, ReadOnlySpan<int> cached, int cachedTokens, int images)
+    {
+        _trace = trace;
+        _cached = cached.ToArray();
+        _stored = new int[cached.Length];
+        Layer = -1;
+        Images = images;
+        Change = RowChange.None;
+        WantsLastRow = WantsPathWeights = false;
+        trace.Begin(Rows, cachedTokens);
+    }
+
+    internal void SetClassAttention(float[] scores) => _classAttention = scores;
+
+    /// <summary>Room for the scores that the last row's probe gives.</summary>
+    internal Span<float> ReceiveRowScores()
+    {
+        if (_rowScores.Length != Rows.Count)
+            _rowScores = new float[Rows.Count];
+        return _rowScores;
+    }
+
+    /// <summary>Steps to the next layer's entry; its plan is causal until a policy says otherwise.</summary>
+    internal void Enter(int layer)
+    {
+        Layer = layer;
+        Change = RowChange.None;
+        WantsLastRow = WantsPathWeights = false;
+        SetCausalPlan();
+    }
+
+    /// <summary>The layer stores a row for each that it computes.</summary>
+    internal void Store() => _stored[Layer] = Rows.Count;
+
+    private void SetCausalPlan()
+    {
+        int cached = CachedRows;
+        int rest = Rows.Paths.IndexOf(RowPath.Rest);
+        if (rest < 0)
+        {
+            Plan.SetCausal(Rows.Count, cached);
+            return;
+        }
+
+        // Path A is contiguous with the prefix before it; path B sees the prefix and itself.
+        int prefix = Rows.Paths.IndexOf(RowPath.Subject);
+        prefix = prefix < 0 ? rest : prefix;
+        Plan.Clear();
+        Plan.AddSegment(0, rest);
+        Plan.AddRange(new KeyRange(0, cached, KeyRule.Full));
+        Plan.AddRange(new KeyRange(cached, cached + rest, KeyRule.Diagonal));
+        Plan.AddSegment(rest, Rows.Count);
+        Plan.AddRange(new KeyRange(0, cached + prefix, KeyRule.Full));
+        Plan.AddRange(new KeyRange(cached + rest, cached + Rows.Count, KeyRule.Diagonal));
+    }
+
+    private void BeginChange(RowChange change)
+    {
+        if (Change != RowChange.None)
+            throw new PolicyException($"two policies change the rows at the entry of layer {Layer}");
+        Change = change;
+        _sources.Clear();
+        _paths.Clear();
+        _fusedRows.Clear();
+        _otherRows.Clear();
+    }
+
+    private void AddPath(RowPath path, ReadOnlySpan<int> subject)
+    {
+        for (int row = 0; row < Rows.Count; row++)
+        {
+            Row candidate = Rows.Rows[row];
+            bool belongs = candidate.Role switch
+            {
+                RowRole.Prefix => path == RowPath.Shared,
+                RowRole.Visual => path == (subject.BinarySearch(candidate.Visual) >= 0 ? RowPath.Subject : RowPath.Rest),
+                _ => path != RowPath.Shared,
+            };
+            if (!belongs)
+                continue;
+            _sources.Add(row);
+            _paths.Add(path);
+        }
+    }
+
+    private void Rearrange()
+    {
+        Rows.Rearrange(Sources, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_paths));
+        if (Layer >= 0)
+            SetCausalPlan();
+    }
+}
