@@ -132,7 +132,7 @@ public class ModelConfigTests
     [TestCase("""{"architectures":["LlavaLlamaForCausalLM"]}""", "must be converted")]
     [TestCase("""{"quantization_config":{"bits":4}}""", "quantized checkpoints are not supported")]
     [TestCase("""{"text_config":{"model_type":"gemma"}}""", "supported are llama, mistral, qwen2")]
-    [TestCase("""{"vision_config":{"model_type":"siglip_vision_model"}}""", "supported is clip_vision_model")]
+    [TestCase("""{"vision_config":{"model_type":"vit"}}""", "supported are clip_vision_model, siglip_vision_model")]
     [TestCase("""{"vision_feature_layer":[-2,-5]}""", "is a list")]
     [TestCase("""{"vision_feature_layer":25}""", "'vision_feature_layer': is 25")]
     [TestCase("""{"vision_feature_layer":-26}""", "'vision_feature_layer': is -26")]
