@@ -12,7 +12,9 @@ var gemm = new Command("gemm", "Our matrix product against OpenBLAS on the same 
 gemm.SetAction(parse => GemmBench.Run(parse.GetValue(rows), parse.GetValue(threads), parse.GetValue(repeats)));
 
 var make = new Command("make-model", "Writes a LLaVA checkpoint of 1.26 G random bf16 parameters.") { directory };
-make.SetAction(parse => RandomModel.Write(parse.GetValue(directory)!, 22, 2048, 5632, 16, 16, 32000));
+make.SetAction(parse => RandomModel.Write(
+    parse.GetValue(directory)!,
+    new RandomModelShape { Layers = 22, Hidden = 2048, Mlp = 5632, Heads = 16, KvHeads = 16, Vocabulary = 32000, Grid = 24 }));
 
 var model = new Command("model", "Prefill and decode of a checkpoint, a JSON line a repeat.") { directory, threads, prompt, decode, repeats };
 model.SetAction(parse => ModelBench.Run(

@@ -159,13 +159,17 @@ public sealed class Engine : IDisposable
     /// <summary>A session: a KV cache of its own, for one caller at a time.</summary>
     /// <param name="policy">The policy string.</param>
     /// <exception cref="PolicyException">The policy string is wrong.</exception>
-    public Session CreateSession(string policy = "dense")
+    public Session CreateSession(string policy = "dense") => CreateSession(PolicyRegistry.Create(policy));
+
+    /// <summary>A session with a policy of the caller's own; the policy serves this session alone.</summary>
+    /// <exception cref="PolicyException">The policy does not fit the model.</exception>
+    public Session CreateSession(VisualTokenPolicy policy)
     {
-        VisualTokenPolicy made = CreatePolicy(policy);
+        Bind(policy);
         ObjectDisposedException.ThrowIf(!_model.TryAcquire(), this);
         try
         {
-            return new Session(this, _device.Share(), made);
+            return new Session(this, _device.Share(), policy);
         }
         catch
         {
@@ -183,22 +187,19 @@ public sealed class Engine : IDisposable
         _device.Dispose();
     }
 
-    /// <summary>Makes a policy and tells it about this model.</summary>
-    internal VisualTokenPolicy CreatePolicy(string policy)
+    /// <summary>Tells a policy about this model.</summary>
+    internal void Bind(VisualTokenPolicy policy)
     {
-        VisualTokenPolicy made = PolicyRegistry.Create(policy);
-        made.Bind(new PolicyModel(Config.Text.Layers, _device.RowTile));
-        if (!made.Needs.HasFlag(PolicyNeeds.ClassAttention))
-            return made;
+        policy.Bind(new PolicyModel(Config.Text.Layers, _device.RowTile));
+        if (!policy.Needs.HasFlag(PolicyNeeds.ClassAttention))
+            return;
         if (Config.VisionFeatureLayer == 0)
-            throw new PolicyException($"policy '{made.Name}' ranks by the vision tower's attention, but this model uses none of its blocks");
+            throw new PolicyException($"policy '{policy.Name}' ranks by the vision tower's attention, but this model uses none of its blocks");
         if (!Config.Vision.HasClassToken && Interlocked.Exchange(ref _warnedClassToken, 1) == 0)
         {
             Options.Warning?.Invoke(
                 "the vision tower has no class token: visual tokens are ranked by the mean attention that they receive in its last block");
         }
-
-        return made;
     }
 
     internal void WarnNaN()

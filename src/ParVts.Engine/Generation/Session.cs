@@ -79,7 +79,8 @@ public sealed partial class Session : IDisposable
     /// <exception cref="PolicyException">The policy string is wrong.</exception>
     public void SetPolicy(string policy)
     {
-        VisualTokenPolicy made = _engine.CreatePolicy(policy);
+        VisualTokenPolicy made = PolicyRegistry.Create(policy);
+        _engine.Bind(made);
         Reset();
         _policy = made;
     }

@@ -11,7 +11,6 @@ internal sealed class ScheduleExecutor(ComputeDevice device)
 {
     private readonly AttentionPlan _ownVisual = new();
     private int[] _ids = [];
-    private float[] _weights = [];
 
     /// <summary>Makes the device's rows follow <see cref="ScheduleState.Rows"/>; true where they changed.</summary>
     public bool ChangeRows(DecoderWorkspace workspace, KvStore kv, ScheduleState state)
@@ -65,16 +64,14 @@ internal sealed class ScheduleExecutor(ComputeDevice device)
             Tensor weights = workspace.Weights with { Columns = count, Stride = count };
             device.Upload(state.FusedRows, first);
             device.Upload(state.OtherRows, second);
-            if (state.Fusion == FuseRule.LogSumExp)
+            if (state.FusionIsMeasured)
             {
                 device.PathWeights(workspace.LogSumExp, first, second, weights);
                 device.Download<float>(weights, state.FusionWeights);
             }
             else
             {
-                Array.Resize(ref _weights, Math.Max(_weights.Length, count));
-                _weights.AsSpan(0, count).Fill(state.FusionWeight);
-                device.Upload<float>(_weights.AsSpan(0, count), weights);
+                device.Upload<float>(state.FusionWeights, weights);
             }
 
             device.FusePaths(workspace.Hidden, first, second, weights);

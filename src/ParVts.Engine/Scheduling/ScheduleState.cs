@@ -2,19 +2,6 @@ using ParVts.Engine.Compute;
 
 namespace ParVts.Engine.Scheduling;
 
-/// <summary>How a question's two copies become one: w·path A + (1 − w)·path B, row by row (ParVTS, arXiv 2511.18875).</summary>
-public enum FuseRule
-{
-    /// <summary>One weight for every row.</summary>
-    Weight,
-
-    /// <summary>
-    /// A weight for every row: the mean over heads of σ(lse_A − lse_B), each the log-sum-exp of the row's scaled logits
-    /// over its own path's visual keys in the layer before. <see cref="ScheduleState.ProbePathWeights"/> asks for it.
-    /// </summary>
-    LogSumExp,
-}
-
 /// <summary>What the engine has to do with the rows before the layer runs.</summary>
 internal enum RowChange
 {
@@ -82,12 +69,11 @@ public sealed class ScheduleState
 
     internal ReadOnlySpan<int> OtherRows => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_otherRows);
 
-    internal FuseRule Fusion { get; private set; }
+    /// <summary>Of a fusion: path A's weight for each question row; filled by the engine where it is measured.</summary>
+    internal float[] FusionWeights { get; private set; } = [];
 
-    internal float FusionWeight { get; private set; }
-
-    /// <summary>Receives the weights of a fusion by log-sum-exp once they are known.</summary>
-    internal float[]? FusionWeights { get; private set; }
+    /// <summary>The weights come from <see cref="ProbePathWeights"/>.</summary>
+    internal bool FusionIsMeasured { get; private set; }
 
     internal bool WantsLastRow { get; private set; }
 
@@ -167,39 +153,32 @@ public sealed class ScheduleState
     }
 
     /// <summary>
-    /// Fuses the question's two copies and drops the rest: its rows here, and their keys and values in every layer so
-    /// far.
+    /// Fuses the question's two copies, w·path A + (1 − w)·path B, and drops the rest: its rows here, and their keys and
+    /// values in every layer so far.
     /// </summary>
-    /// <param name="rule">Where the weights come from.</param>
-    /// <param name="weight">Path A's weight, 0 to 1, for <see cref="FuseRule.Weight"/>.</param>
-    public void Fuse(FuseRule rule, float weight = 0)
+    /// <param name="weights">w, 0 to 1: one for all question rows, or one for each in order.</param>
+    public void Fuse(ReadOnlySpan<float> weights)
     {
-        BeginChange(RowChange.Fuse);
-        for (int row = 0; row < Rows.Count; row++)
-        {
-            if (Rows.Paths[row] != RowPath.Rest)
-            {
-                _sources.Add(row);
-                _paths.Add(RowPath.Shared);
-            }
+        BeginFusion();
+        if (weights.Length != 1 && weights.Length != _fusedRows.Count)
+            throw new PolicyException($"a policy gives {weights.Length} weights for {_fusedRows.Count} question rows");
+        if (weights.Length == 1)
+            Array.Fill(FusionWeights, weights[0]);
+        else
+            weights.CopyTo(FusionWeights);
+        FinishFusion(weights.ToArray());
+    }
 
-            if (Rows.Rows[row].Role == RowRole.Text && Rows.Paths[row] != RowPath.Shared)
-                (Rows.Paths[row] == RowPath.Subject ? _fusedRows : _otherRows).Add(row);
-        }
-
-        Fusion = rule;
-        FusionWeight = weight;
-        FusionWeights = rule == FuseRule.LogSumExp ? new float[_fusedRows.Count] : null;
-        Rearrange();
-        for (int layer = 0; layer < Layer; layer++)
-            _stored[layer] = Rows.Count;
-        _trace.Add(new ScheduleEvent
-        {
-            Layer = Layer,
-            Kind = ScheduleEventKind.Fuse,
-            Kept = AliveVisual(),
-            Weights = FusionWeights ?? [weight],
-        });
+    /// <summary>
+    /// <see cref="Fuse"/> with a measured weight for every question row: the mean over heads of σ(lse_A − lse_B), each the
+    /// log-sum-exp of the row's scaled logits over its own path's visual keys in the layer before, where
+    /// <see cref="ProbePathWeights"/> must have asked for it.
+    /// </summary>
+    public void FuseByMass()
+    {
+        BeginFusion();
+        FusionIsMeasured = true;
+        FinishFusion(FusionWeights);
     }
 
     /// <summary>Notes that nothing is done here, and why.</summary>
@@ -214,7 +193,7 @@ public sealed class ScheduleState
     /// <summary>Asks that this layer measure the last row's attention; the next layer finds it in <see cref="RowScores"/>.</summary>
     public void ProbeLastRow() => WantsLastRow = true;
 
-    /// <summary>Asks that this layer measure <see cref="FuseRule.LogSumExp"/>; the fusion at the next layer's entry uses it.</summary>
+    /// <summary>Asks that this layer measure the weights of <see cref="FuseByMass"/> at the next layer's entry.</summary>
     public void ProbePathWeights() => WantsPathWeights = true;
 
     /// <summary>The visual tokens that are there now, in row order.</summary>
@@ -301,6 +280,33 @@ public sealed class ScheduleState
         _paths.Clear();
         _fusedRows.Clear();
         _otherRows.Clear();
+    }
+
+    private void BeginFusion()
+    {
+        BeginChange(RowChange.Fuse);
+        for (int row = 0; row < Rows.Count; row++)
+        {
+            if (Rows.Paths[row] != RowPath.Rest)
+            {
+                _sources.Add(row);
+                _paths.Add(RowPath.Shared);
+            }
+
+            if (Rows.Rows[row].Role == RowRole.Text && Rows.Paths[row] != RowPath.Shared)
+                (Rows.Paths[row] == RowPath.Subject ? _fusedRows : _otherRows).Add(row);
+        }
+
+        FusionWeights = new float[_fusedRows.Count];
+        FusionIsMeasured = false;
+    }
+
+    private void FinishFusion(float[] weights)
+    {
+        Rearrange();
+        for (int layer = 0; layer < Layer; layer++)
+            _stored[layer] = Rows.Count;
+        _trace.Add(new ScheduleEvent { Layer = Layer, Kind = ScheduleEventKind.Fuse, Kept = AliveVisual(), Weights = weights });
     }
 
     private void AddPath(RowPath path, ReadOnlySpan<int> subject)

@@ -92,9 +92,13 @@ internal sealed class ParVtsPolicy : VisualTokenPolicy
     {
         if (!_split)
             return;
-        if (state.Layer == _migrate.Value)
-            state.Fuse(_fuse == "lse" ? FuseRule.LogSumExp : FuseRule.Weight, _fuse == "mass" ? _mass : _weight);
-        else if (state.Layer == _migrate.Value - 1 && _fuse == "lse")
+        if (state.Layer == _migrate.Value - 1 && _fuse == "lse")
             state.ProbePathWeights();
+        if (state.Layer != _migrate.Value)
+            return;
+        if (_fuse == "lse")
+            state.FuseByMass();
+        else
+            state.Fuse([_fuse == "mass" ? _mass : _weight]);
     }
 }
