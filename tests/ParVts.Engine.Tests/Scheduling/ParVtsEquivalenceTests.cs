@@ -191,6 +191,6 @@ public class ParVtsEquivalenceTests
         Assert.That(actual, Has.Length.EqualTo(expected.Length), what);
         double largest = expected.Max(row => row.Max(Math.Abs));
         for (int row = 0; row < expected.Length; row++)
-            Assert.That(GoldenFile.Distance(expected[row], actual[row]), Is.LessThan(1e-5 * largest), what);
+            Assert.That(GoldenFile.Distance(expected[row], actual[row]), Is.LessThan(TinyModel.Tolerance * largest), what);
     }
 }
