@@ -45,6 +45,7 @@ internal static class Application
             DumpCommand.Create(),
             PlanCommand.Create(),
             EvalCommand.Create(),
+            TuneCommand.Create(),
             InspectCommand.Create(),
             PoliciesCommand.Create(),
             DoctorCommand.Create(),

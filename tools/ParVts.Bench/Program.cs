@@ -20,4 +20,24 @@ var model = new Command("model", "Prefill and decode of a checkpoint, a JSON lin
 model.SetAction(parse => ModelBench.Run(
     parse.GetValue(directory)!, parse.GetValue(threads), parse.GetValue(prompt), parse.GetValue(decode), parse.GetValue(repeats)));
 
-return new RootCommand("Measurements of the engine; build.sh bench runs them.") { gemm, make, model }.Parse(args).Invoke();
+var policies = new Option<string[]>("--policy")
+{
+    DefaultValueFactory = _ => ["parvts:keep=64,migrate=3", "cls-prune:keep=64", "fastv:layer=3,keep=64", "vtw:layer=11"],
+    Description = "Policies to compare with dense.",
+};
+var rounds = new Option<int>("--rounds") { DefaultValueFactory = _ => 3, Description = "Rounds; in each, every policy runs once." };
+var images = new Option<int>("--images") { DefaultValueFactory = _ => 5, Description = "Pictures, at most." };
+var plot = new Option<string?>("--plot") { Description = "Where the plot goes, as SVG." };
+
+var schedules = new Command("schedules", "Prefill of policies beside dense, in turn; a markdown table.") { directory, threads, rounds, policies };
+schedules.SetAction(parse => ScheduleBench.Compare(
+    parse.GetValue(directory)!, parse.GetValue(threads), parse.GetValue(rounds), parse.GetValue(policies)!));
+
+var growth = new Command("growth", "Prefill time from one picture to several, dense and ParVTS; a markdown table and a plot.")
+{
+    directory, threads, rounds, images, plot,
+};
+growth.SetAction(parse => ScheduleBench.Growth(
+    parse.GetValue(directory)!, parse.GetValue(threads), parse.GetValue(rounds), parse.GetValue(images), "parvts:keep=64,migrate=3", parse.GetValue(plot)));
+
+return new RootCommand("Measurements of the engine; build.sh bench runs them.") { gemm, make, model, schedules, growth }.Parse(args).Invoke();

@@ -109,6 +109,9 @@ public sealed class Engine : IDisposable
     /// <exception cref="ModelFormatException">The folder has none.</exception>
     public Tokenizer Tokenizer => _tokenizer ?? throw MissingTokenizer();
 
+    /// <summary>What policies are told about this model.</summary>
+    public PolicyModel PolicyModel => new(Config.Text.Layers, _device.RowTile);
+
     /// <summary>Bytes of the weights: as mapped, and widened.</summary>
     public long WeightBytes => _model.MappedBytes + _model.WidenedBytes;
 
@@ -190,7 +193,7 @@ public sealed class Engine : IDisposable
     /// <summary>Tells a policy about this model.</summary>
     internal void Bind(VisualTokenPolicy policy)
     {
-        policy.Bind(new PolicyModel(Config.Text.Layers, _device.RowTile));
+        policy.Bind(PolicyModel);
         if (!policy.Needs.HasFlag(PolicyNeeds.ClassAttention))
             return;
         if (Config.VisionFeatureLayer == 0)

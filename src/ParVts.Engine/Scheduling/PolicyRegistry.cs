@@ -13,7 +13,14 @@ public sealed record PolicyInfo(
     string Summary,
     string Source,
     IReadOnlyList<PolicyParameter> Parameters,
-    Func<PolicyParameters, VisualTokenPolicy> Create);
+    Func<PolicyParameters, VisualTokenPolicy> Create)
+{
+    /// <summary>
+    /// The settings among which tuning looks for a model's own (SCHEDULES.md, section 5), as policy strings: what the
+    /// parameters leave open, filled in every way. Null where there is nothing to tune.
+    /// </summary>
+    public Func<PolicyParameters, PolicyModel, IEnumerable<string>>? Settings { get; init; }
+}
 
 /// <summary>
 /// All policies, and the reading of policy strings (contract P5): <c>name</c>, <c>name:key=value,key=value</c>,
@@ -47,11 +54,33 @@ public static class PolicyRegistry
         return policies.Length == 1 ? policies[0] : new PolicyStack(policies);
     }
 
+    /// <summary>The settings that tuning tries for a policy; parameters that the string gives stay as they are.</summary>
+    /// <exception cref="PolicyException">The string is wrong, or the policy has nothing to tune.</exception>
+    public static IReadOnlyList<string> Settings(string policy, PolicyModel model)
+    {
+        (PolicyInfo info, PolicyParameters parameters) = Read(policy);
+        if (info.Settings is null)
+        {
+            throw new PolicyException(
+                $"policy '{info.Name}' has nothing to tune; these have: "
+                + string.Join(", ", All.Where(other => other.Settings is not null).Select(other => other.Name)));
+        }
+
+        info.Create(parameters).Bind(model);
+        return [.. info.Settings(parameters, model)];
+    }
+
     private static VisualTokenPolicy CreateOne(string policy)
+    {
+        (PolicyInfo info, PolicyParameters parameters) = Read(policy);
+        return info.Create(parameters);
+    }
+
+    private static (PolicyInfo Info, PolicyParameters Parameters) Read(string policy)
     {
         int colon = policy.IndexOf(':');
         PolicyInfo info = Find((colon < 0 ? policy : policy[..colon]).Trim());
-        return info.Create(new PolicyParameters(info, colon < 0 ? [] : Parse(info, policy[(colon + 1)..])));
+        return (info, new PolicyParameters(info, colon < 0 ? [] : Parse(info, policy[(colon + 1)..])));
     }
 
     private static Dictionary<string, string> Parse(PolicyInfo info, string parameters)

@@ -25,6 +25,10 @@ internal sealed class LayerParameter
     /// <summary>The layer; final after <see cref="Bind"/>.</summary>
     public int Value { get; private set; }
 
+    /// <summary>The layer that is given, or every layer that may be.</summary>
+    public static IEnumerable<int> Choices(PolicyParameters parameters, string name, int minimum, PolicyModel model) =>
+        parameters.IsGiven(name) ? [parameters.Integer(name, minimum)] : Enumerable.Range(minimum, model.Layers - minimum);
+
     /// <summary>Scales a default; refuses a layer that the model does not have.</summary>
     public void Bind(PolicyModel model)
     {

@@ -17,6 +17,9 @@ internal sealed class ParVtsPolicy : VisualTokenPolicy
 {
     internal const string ScoreName = "class-token attention";
 
+    // What tuning tries: every rule, and weights from one half to all.
+    private static readonly string[] s_fusions = ["mean", "w:0.6", "w:0.7", "w:0.8", "w:0.9", "w:1", "mass", "lse"];
+
     private readonly VisualChoice _choice;
     private readonly LayerParameter _migrate;
     private readonly string _fuse;
@@ -51,7 +54,13 @@ internal sealed class ParVtsPolicy : VisualTokenPolicy
             new("fuse", "mean", "mean, w:X with X from 0 to 1, mass, or lse", "the first path's weight: one half, X, its share of the class token's attention, or by each question row's attention mass"),
             VisualChoice.Parameters[1],
         ],
-        parameters => new ParVtsPolicy(parameters));
+        parameters => new ParVtsPolicy(parameters))
+    {
+        Settings = (parameters, model) =>
+            from migrate in LayerParameter.Choices(parameters, "migrate", minimum: 0, model)
+            from fuse in parameters.IsGiven("fuse") ? [parameters.Text("fuse")] : s_fusions
+            select $"parvts:keep={parameters.Text("keep")},migrate={migrate},fuse={fuse}{new VisualChoice(parameters).Suffix}",
+    };
 
     public override string Name => $"parvts:keep={_choice.Keep},migrate={_migrate.Value},fuse={_fuse}{_choice.Suffix}";
 

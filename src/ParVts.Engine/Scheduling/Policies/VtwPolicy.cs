@@ -12,7 +12,11 @@ internal sealed class VtwPolicy : VisualTokenPolicy
         "takes every visual token out at the entry of one layer; earlier layers keep theirs",
         "VTW, arXiv 2405.05803",
         [new("layer", "16", "a layer, from 0 to the last", "where they leave (the default is of 32 layers, scaled to the model's)")],
-        parameters => new VtwPolicy(parameters));
+        parameters => new VtwPolicy(parameters))
+    {
+        Settings = (parameters, model) =>
+            LayerParameter.Choices(parameters, "layer", minimum: 0, model).Select(layer => $"vtw:layer={layer}"),
+    };
 
     public override string Name => $"vtw:layer={_layer.Value}";
 

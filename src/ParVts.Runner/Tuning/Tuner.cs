@@ -1,0 +1,90 @@
+using ParVts.Engine.Generation;
+using ParVts.Runner.Evaluation;
+
+namespace ParVts.Runner.Tuning;
+
+/// <summary>A setting that was tried.</summary>
+/// <param name="Policy">The policy string.</param>
+/// <param name="FlopsShare">FLOPs of its prefill, as a share of dense, over all prompts.</param>
+/// <param name="Divergence">Mean KL(dense || policy) of the first token, in nats; over the prompts that were asked.</param>
+/// <param name="Prompts">How many were asked: fewer than all where it could not get below the threshold any more.</param>
+internal sealed record TuningTrial(string Policy, double FlopsShare, double Divergence, int Prompts);
+
+/// <summary>
+/// Finds the cheapest setting of a policy whose first tokens stay close to the dense model's (SCHEDULES.md, section 5): no
+/// labels, only pictures and prompts. Settings are tried from the cheapest on; the first cost at which one stays under the
+/// threshold ends the search, and of its settings the closest wins.
+/// </summary>
+internal sealed class Tuner(InferenceEngine engine, IReadOnlyList<Prompt> prompts, double threshold)
+{
+    // Two settings cost the same where only rounding tells them apart.
+    private const double SameCost = 1e-9;
+
+    private readonly List<TuningTrial> _trials = [];
+
+    /// <summary>Every setting that was tried, in order.</summary>
+    public IReadOnlyList<TuningTrial> Trials => _trials;
+
+    /// <summary>The winner; null where no setting stays under the threshold.</summary>
+    /// <param name="settings">Policy strings.</param>
+    /// <param name="progress">Is told (tried, of how many at most).</param>
+    /// <param name="cancellation">Ends the search with an <see cref="OperationCanceledException"/>.</param>
+    public TuningTrial? Run(IReadOnlyList<string> settings, Action<int, int> progress, CancellationToken cancellation)
+    {
+        (string Policy, double Cost)[] sorted = [.. settings.Select(policy => (policy, Cost(policy))).OrderBy(setting => setting.Item2)];
+        IReadOnlyList<float>[] dense = [.. prompts.Select(prompt => Logits("dense", prompt, cancellation))];
+        TuningTrial? best = null;
+        for (int i = 0; i < sorted.Length; i++)
+        {
+            if (best is not null && sorted[i].Cost > best.FlopsShare + SameCost)
+                break;
+            TuningTrial trial = Try(sorted[i].Policy, sorted[i].Cost, dense, cancellation);
+            _trials.Add(trial);
+            progress(i + 1, sorted.Length);
+            if (trial.Prompts == prompts.Count && trial.Divergence < threshold && !(trial.Divergence >= best?.Divergence))
+                best = trial;
+        }
+
+        return best;
+    }
+
+    private TuningTrial Try(string policy, double cost, IReadOnlyList<float>[] dense, CancellationToken cancellation)
+    {
+        double sum = 0;
+        for (int i = 0; i < prompts.Count; i++)
+        {
+            sum += EvaluationStatistics.Divergence(dense[i], Logits(policy, prompts[i], cancellation));
+
+            // A divergence is never negative: the mean cannot come back under the threshold.
+            if (!(sum < threshold * prompts.Count))
+                return new TuningTrial(policy, cost, sum / (i + 1), i + 1);
+        }
+
+        return new TuningTrial(policy, cost, sum / prompts.Count, prompts.Count);
+    }
+
+    // FLOPs are planned, not measured: a setting need not run to be put in its place.
+    private double Cost(string policy)
+    {
+        using Session session = engine.CreateSession(policy);
+        double flops = 0;
+        double whole = 0;
+        foreach (Prompt prompt in prompts)
+        {
+            ParVts.Engine.Scheduling.ScheduleTrace trace = session.PlanTrace(prompt);
+            flops += trace.Flops;
+            whole += trace.FlopsDense;
+        }
+
+        return flops / whole;
+    }
+
+    private IReadOnlyList<float> Logits(string policy, Prompt prompt, CancellationToken cancellation)
+    {
+        using Session session = engine.CreateSession(policy);
+        GenerationResult result = session.Generate(
+            prompt, new GenerationOptions { MaxTokens = 1, KeepLogits = true }, cancellation: cancellation);
+        cancellation.ThrowIfCancellationRequested();
+        return result.PromptLogits!;
+    }
+}
