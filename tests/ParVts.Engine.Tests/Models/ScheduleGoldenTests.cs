@@ -124,20 +124,25 @@ public class ScheduleGoldenTests
     private static int[] Integers(JsonElement about, string name) =>
         [.. about.GetProperty(name).EnumerateArray().Select(value => value.GetInt32())];
 
+    // The project's own cases (tools/schedules), and those of the larger set where it is there.
     private static IEnumerable<TestCaseData> Cases()
     {
-        string? root = TestData.FindGolden("schedules");
-        foreach (string file in root is null ? [] : Directory.GetFiles(root, "*-*.json").Order().ToArray())
+        string own = TestData.Own("goldens/schedules");
+        string? larger = TestData.FindGolden("schedules");
+        foreach (string folder in larger is null || Path.GetFullPath(larger) == Path.GetFullPath(own) ? [own] : new[] { own, larger })
         {
-            string name = Path.GetFileNameWithoutExtension(file);
-            if (!File.Exists(Path.ChangeExtension(file, ".safetensors")))
-                continue;
-            using JsonDocument json = JsonDocument.Parse(File.ReadAllText(file));
-            JsonElement method = json.RootElement.GetProperty("method");
-            var data = new TestCaseData(file) { TestName = "Schedule " + name };
-            yield return PolicyRegistry.All.Any(info => info.Name == method.GetString())
-                ? data
-                : data.Ignore($"policy '{method}' is not there yet");
+            foreach (string file in Directory.GetFiles(folder, "*-*.json").Order())
+            {
+                string name = (folder == own ? "own " : "") + Path.GetFileNameWithoutExtension(file);
+                if (!File.Exists(Path.ChangeExtension(file, ".safetensors")))
+                    continue;
+                using JsonDocument json = JsonDocument.Parse(File.ReadAllText(file));
+                JsonElement method = json.RootElement.GetProperty("method");
+                var data = new TestCaseData(file) { TestName = "Schedule " + name };
+                yield return PolicyRegistry.All.Any(info => info.Name == method.GetString())
+                    ? data
+                    : data.Ignore($"policy '{method}' is not there yet");
+            }
         }
     }
 }
