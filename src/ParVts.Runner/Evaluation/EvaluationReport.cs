@@ -116,7 +116,7 @@ internal static class EvaluationReport
                 score => score.ByKind().Where(one => one.Kind == kind).Select(one => Sizes.Percent(one.Accuracy)).FirstOrDefault("–"));
         }
 
-        yield return Row("p against dense", score => score == scores.Dense ? "–" : Number(AgainstDense(score).Probability, "0.0###"));
+        yield return Row("p against dense", score => score == scores.Dense ? "–" : Probability(AgainstDense(score).Probability));
         yield return Row("only dense right / only it", score => score == scores.Dense ? "–" : $"{AgainstDense(score).OnlyA} / {AgainstDense(score).OnlyB}");
         yield return Row("agreement with dense", score => Sizes.Percent(score.Agreement));
         yield return Row("mean KL, nats", score => Number(score.Mean(answer => answer.Divergence), "0.0000"));
@@ -129,6 +129,8 @@ internal static class EvaluationReport
         string[] Row(string name, Func<PolicyScore, string> cell) => [name, .. scores.Policies.Select(cell)];
         PairedScore AgainstDense(PolicyScore score) => PairedScore.Of(scores.Dense, score);
     }
+
+    private static string Probability(double p) => p < 0.0001 ? "< 0.0001" : Number(p, "0.0000");
 
     private static string Number(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
 }

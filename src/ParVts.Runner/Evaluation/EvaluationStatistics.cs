@@ -22,7 +22,9 @@ internal static class EvaluationStatistics
         double centre = share + square / (2 * n);
         double half = Quantile * Math.Sqrt(share * (1 - share) / n + square / (4 * n * n));
         double scale = 1 + square / n;
-        return (Math.Max(0, (centre - half) / scale), Math.Min(1, (centre + half) / scale));
+
+        // At its ends the interval touches 0 or 1, which rounding would miss by a hair.
+        return (right == 0 ? 0 : (centre - half) / scale, right == count ? 1 : (centre + half) / scale);
     }
 
     /// <summary>

@@ -29,6 +29,7 @@ internal sealed class Evaluator : IDisposable
     private readonly Session _dense;
     private readonly List<(string Policy, string FullName)> _policies = [];
     private readonly Dictionary<string, PromptImage> _images = [];
+    private bool _warm;
 
     /// <summary>Opens a session for each policy.</summary>
     /// <exception cref="ParVts.Engine.PolicyException">A policy does not fit the model.</exception>
@@ -94,10 +95,11 @@ internal sealed class Evaluator : IDisposable
         // The others are compared with dense's logits and times, which no table holds for them.
         Session[] asked = missing.Contains(_dense) ? missing : [_dense, .. missing];
         Prompt prompt = _engine.CreatePrompt([PromptText.UserMessage(question.Question, 1)], [Load(question.Image)], _settings.Template);
+        WarmUp(prompt, cancellation);
         var results = new Dictionary<Session, GenerationResult>();
         for (int i = 0; i < asked.Length; i++)
         {
-            // Each takes its turn at being first: the first finds the caches cold.
+            // Each takes its turn at being first, which may be slower or faster than the others.
             Session session = asked[(number + i) % asked.Length];
 
             // What one question left in the cache must not change the next one's figures.
@@ -111,6 +113,14 @@ internal sealed class Evaluator : IDisposable
         table.Add(
             question,
             [.. missing.Select(session => (session.Policy, EvaluationAnswer.Of(question, results[session], results[_dense])))]);
+    }
+
+    // The first run of all maps the weights in and compiles the code; it would count against whoever made it.
+    private void WarmUp(Prompt prompt, CancellationToken cancellation)
+    {
+        if (!_warm)
+            _dense.Generate(prompt, _options with { MaxTokens = 1 }, cancellation: cancellation);
+        _warm = true;
     }
 
     private PromptImage Load(string name)
