@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using ParVts.Engine.Formats;
 using ParVts.Runner.Evaluation;
 
 namespace ParVts.Runner.Tests;
@@ -44,6 +45,22 @@ public sealed class EvalTableTests
             }
 
             Assert.That(File.ReadAllLines(page), Has.Some.StartsWith("| mean KL, nats | 0.0000 | "));
+        }
+    }
+
+    [Test]
+    public void DivergenceIsThatOfTheDumpedLogits()
+    {
+        string table = Scratch("divergence.csv");
+        _ = EvalRun.Of("--policy", "fastv:layer=2,keep=36", "--limit", "1", "--out", table, "--json").Json;
+        double[] dense = FirstDistribution("dense");
+        double[] policy = FirstDistribution("fastv:layer=2,keep=36");
+        double expected = dense.Zip(policy).Sum(pair => pair.First * Math.Log(pair.First / pair.Second));
+        double reverse = policy.Zip(dense).Sum(pair => pair.First * Math.Log(pair.First / pair.Second));
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(Number(Read(table)[1], "kl"), Is.EqualTo(expected).Within(1e-9));
+            Assert.That(reverse, Is.Not.EqualTo(expected).Within(1).Percent, "the test's data tell the directions apart");
         }
     }
 
@@ -178,6 +195,20 @@ public sealed class EvalTableTests
 
     private static double[] Figure(JsonElement[] policies, string name) =>
         [.. policies.Select(policy => policy.GetProperty(name).GetDouble())];
+
+    // What 'parvts dump' says of the first question's first new token.
+    private static double[] FirstDistribution(string policy)
+    {
+        string file = Scratch("logits.safetensors");
+        DemoQuestion question = EvalRun.Questions()[0];
+        Outcome outcome = Parvts.Run(
+            "dump", "--model", DemoModel.Model, "--image", question.Image, "--prompt", question.Text, "--policy", policy, "--stages", "logits",
+            "--max-tokens", "1", "--out", file);
+        Assert.That(outcome.Code, Is.Zero, outcome.Errors);
+        using SafetensorsFile dump = SafetensorsFile.Open(file);
+        double[] weights = [.. dump.Tensors["logits"].ToFloats().Select(logit => Math.Exp(logit))];
+        return [.. weights.Select(weight => weight / weights.Sum())];
+    }
 
     // All that does not depend on the clock.
     private static string[] Timeless(string table) =>

@@ -72,6 +72,10 @@ internal sealed class Evaluator : IDisposable
             session.Dispose();
     }
 
+    /// <summary>An order for each question: every policy takes its turn at being first, which may be slower than the others.</summary>
+    public static IEnumerable<T> Rotate<T>(IReadOnlyList<T> items, int by) =>
+        Enumerable.Range(0, items.Count).Select(i => items[(by + i) % items.Count]);
+
     // Two ways to write a policy are one policy.
     private Session Open(string policy)
     {
@@ -97,11 +101,8 @@ internal sealed class Evaluator : IDisposable
         Prompt prompt = _engine.CreatePrompt([PromptText.UserMessage(question.Question, 1)], [Load(question.Image)], _settings.Template);
         WarmUp(prompt, cancellation);
         var results = new Dictionary<Session, GenerationResult>();
-        for (int i = 0; i < asked.Length; i++)
+        foreach (Session session in Rotate(asked, number))
         {
-            // Each takes its turn at being first, which may be slower or faster than the others.
-            Session session = asked[(number + i) % asked.Length];
-
             // What one question left in the cache must not change the next one's figures.
             session.Reset();
             GenerationResult result = session.Generate(prompt, _options, cancellation: cancellation);
