@@ -30,6 +30,8 @@ public sealed class ExitCodeTests
     [TestCase("inspect", "--model")]
     [TestCase("policies nope", "dense")]
     [TestCase("eval --model MODEL --data EVAL --limit 0", "--limit")]
+    [TestCase("eval --model MODEL --data EVAL --max-tokens 0", "new tokens")]
+    [TestCase("eval --model MODEL --data EVAL --restart", "--out")]
     [TestCase("image --image IMAGE --out SCRATCH/x.png", "--resize")]
     [TestCase("image --image IMAGE --resize 3by4 --out SCRATCH/x.png", "3by4")]
     [TestCase("image --image IMAGE --resize 3x4 --out SCRATCH/x.gif", "x.gif")]

@@ -24,6 +24,13 @@ public sealed class RuleTests
         Assert.That(names, Is.EqualTo(["k.9", "layer", "layer.2", "layer.2.a", "layer.2.b", "layer.10.b"]));
     }
 
+    [Test]
+    public void EveryPolicyIsFirstInItsTurn()
+    {
+        string[][] orders = [.. Enumerable.Range(0, 4).Select(question => Evaluator.Rotate(["a", "b", "c"], question).ToArray())];
+        Assert.That(orders, Is.EqualTo(new[] { ["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], new[] { "a", "b", "c" } }));
+    }
+
     [TestCase("all", "hidden.3", true)]
     [TestCase("hidden", "hidden.3", true)]
     [TestCase("hidden.3", "hidden.3", true)]

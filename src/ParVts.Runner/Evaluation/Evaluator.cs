@@ -4,123 +4,134 @@ using ParVts.Engine.Imaging;
 namespace ParVts.Runner.Evaluation;
 
 /// <summary>What is measured, and how the questions are put.</summary>
+/// <param name="Policies">The policies to report.</param>
+/// <param name="MaxTokens">New tokens at most.</param>
+/// <param name="Template">The chat template.</param>
+/// <param name="Aspect">How a picture becomes square.</param>
+/// <param name="Folder">Where the pictures lie.</param>
 internal sealed record EvaluationSettings(
-    IReadOnlyList<string> Policies, GenerationOptions Options, string Template, ImageAspect Aspect);
+    IReadOnlyList<string> Policies, int MaxTokens, string Template, ImageAspect Aspect, string Folder);
 
-/// <summary>An answer to a question.</summary>
-/// <param name="Text">What was answered.</param>
-/// <param name="IsCorrect">It equals the expected answer.</param>
-/// <param name="Agrees">It equals the first policy's answer.</param>
-/// <param name="Tokens">New tokens.</param>
-/// <param name="Times">Times.</param>
-/// <param name="FlopsShare">FLOPs of the prefill, as a share of dense.</param>
-internal sealed record EvaluationAnswer(
-    string Text, bool IsCorrect, bool Agrees, int Tokens, GenerationTimes Times, double FlopsShare);
-
-/// <summary>A policy's answers, in the order of the questions; fewer where the evaluation was cancelled.</summary>
-internal sealed record PolicyScore(string Policy, IReadOnlyList<EvaluationQuestion> Questions)
+/// <summary>
+/// Asks every question under every policy and, as the reference, under dense. One caller at a time.
+/// </summary>
+internal sealed class Evaluator : IDisposable
 {
-    /// <summary>The answers so far.</summary>
-    public List<EvaluationAnswer> Answers { get; } = [];
+    private const string Reference = "dense";
 
-    /// <summary>Correct answers, 0 to 1.</summary>
-    public double Accuracy => Share(answer => answer.IsCorrect);
-
-    /// <summary>Answers equal to the first policy's, 0 to 1.</summary>
-    public double Agreement => Share(answer => answer.Agrees);
-
-    /// <summary>Accuracy by kind of question, in alphabetical order.</summary>
-    public IEnumerable<(string Kind, double Accuracy, int Questions)> ByKind() =>
-        Questions.Zip(Answers)
-            .Where(pair => pair.First.Kind is not null)
-            .GroupBy(pair => pair.First.Kind!)
-            .OrderBy(group => group.Key, StringComparer.Ordinal)
-            .Select(group => (group.Key, group.Average(pair => pair.Second.IsCorrect ? 1.0 : 0.0), group.Count()));
-
-    /// <summary>The mean of something over the answers.</summary>
-    public double Mean(Func<EvaluationAnswer, double> value) => Answers.Count == 0 ? 0 : Answers.Average(value);
-
-    private double Share(Func<EvaluationAnswer, bool> holds) => Mean(answer => holds(answer) ? 1 : 0);
-}
-
-/// <summary>Asks every question under every policy.</summary>
-internal static class Evaluator
-{
     // Questions about one picture mostly stand together in a file; this many pictures are kept.
     private const int KeptImages = 64;
 
-    /// <summary>Runs until done or cancelled; greedy, each question on its own.</summary>
-    public static IReadOnlyList<PolicyScore> Run(
-        InferenceEngine engine, IReadOnlyList<EvaluationQuestion> questions, EvaluationSettings settings,
-        Action<int> progress, CancellationToken cancellation)
-    {
-        PolicyScore[] scores = [.. settings.Policies.Select(policy => new PolicyScore(policy, questions))];
-        Session[] sessions = [.. settings.Policies.Select(engine.CreateSession)];
-        try
-        {
-            var images = new Dictionary<string, PromptImage>();
-            for (int done = 0; done < questions.Count && !cancellation.IsCancellationRequested; done++)
-            {
-                PromptImage image = Load(engine, questions[done], settings.Aspect, images);
-                AskAll(engine, questions[done], image, settings, sessions, scores, cancellation);
-                progress(done + 1);
-            }
-        }
-        finally
-        {
-            foreach (Session session in sessions)
-                session.Dispose();
-        }
+    private readonly InferenceEngine _engine;
+    private readonly EvaluationSettings _settings;
+    private readonly GenerationOptions _options;
+    private readonly List<Session> _sessions = [];
+    private readonly Session _dense;
+    private readonly List<(string Policy, string FullName)> _policies = [];
+    private readonly Dictionary<string, PromptImage> _images = [];
+    private bool _warm;
 
-        return scores;
+    /// <summary>Opens a session for each policy.</summary>
+    /// <exception cref="ParVts.Engine.PolicyException">A policy does not fit the model.</exception>
+    public Evaluator(InferenceEngine engine, EvaluationSettings settings)
+    {
+        _engine = engine;
+        _settings = settings;
+        _options = new GenerationOptions { MaxTokens = settings.MaxTokens, KeepLogits = true };
+        _options.Validate();
+        _dense = Open(Reference);
+        foreach (string policy in settings.Policies)
+            _policies.Add((policy, Open(policy).Policy));
     }
 
-    private static PromptImage Load(
-        InferenceEngine engine, EvaluationQuestion question, ImageAspect aspect, Dictionary<string, PromptImage> images)
+    /// <summary>Asks what the table does not hold yet, until done or cancelled; greedy, each question on its own.</summary>
+    public void Run(
+        IReadOnlyList<EvaluationQuestion> questions, AnswerTable table, Action<int> progress, CancellationToken cancellation)
     {
-        if (images.TryGetValue(question.Image, out PromptImage? image))
-            return image;
-        if (images.Count == KeptImages)
-            images.Clear();
-        image = engine.PrepareImage(Picture.Load(question.Image).Image, aspect);
-        images.Add(question.Image, image);
-        return image;
+        for (int done = 0; done < questions.Count && !cancellation.IsCancellationRequested; done++)
+        {
+            AskAll(questions[done], done, table, cancellation);
+            progress(done + 1);
+        }
     }
 
-    private static void AskAll(
-        InferenceEngine engine, EvaluationQuestion question, PromptImage image, EvaluationSettings settings,
-        Session[] sessions, PolicyScore[] scores, CancellationToken cancellation)
+    /// <summary>What the table says of these questions.</summary>
+    public EvaluationScores Score(IReadOnlyList<EvaluationQuestion> questions, AnswerTable table)
     {
-        Prompt prompt = engine.CreatePrompt([PromptText.UserMessage(question.Question, 1)], [image], settings.Template);
-        var answers = new EvaluationAnswer[sessions.Length];
-        for (int policy = 0; policy < sessions.Length; policy++)
+        PolicyScore dense = Score(Reference, Reference);
+        return new EvaluationScores(
+            dense, [.. _policies.Select(policy => policy.FullName == Reference ? dense : Score(policy.Policy, policy.FullName))]);
+
+        PolicyScore Score(string policy, string fullName) =>
+            new(policy, questions, [.. questions.Select(question => table.Find(fullName, question))]);
+    }
+
+    public void Dispose()
+    {
+        foreach (Session session in _sessions)
+            session.Dispose();
+    }
+
+    /// <summary>An order for each question: every policy takes its turn at being first, which may be slower than the others.</summary>
+    public static IEnumerable<T> Rotate<T>(IReadOnlyList<T> items, int by) =>
+        Enumerable.Range(0, items.Count).Select(i => items[(by + i) % items.Count]);
+
+    // Two ways to write a policy are one policy.
+    private Session Open(string policy)
+    {
+        Session session = _engine.CreateSession(policy);
+        if (_sessions.Find(other => other.Policy == session.Policy) is Session same)
+        {
+            session.Dispose();
+            return same;
+        }
+
+        _sessions.Add(session);
+        return session;
+    }
+
+    private void AskAll(EvaluationQuestion question, int number, AnswerTable table, CancellationToken cancellation)
+    {
+        Session[] missing = [.. _sessions.Where(session => table.Find(session.Policy, question) is null)];
+        if (missing.Length == 0)
+            return;
+
+        // The others are compared with dense's logits and times, which no table holds for them.
+        Session[] asked = missing.Contains(_dense) ? missing : [_dense, .. missing];
+        Prompt prompt = _engine.CreatePrompt([PromptText.UserMessage(question.Question, 1)], [Load(question.Image)], _settings.Template);
+        WarmUp(prompt, cancellation);
+        var results = new Dictionary<Session, GenerationResult>();
+        foreach (Session session in Rotate(asked, number))
         {
             // What one question left in the cache must not change the next one's figures.
-            sessions[policy].Reset();
-            GenerationResult result = sessions[policy].Generate(prompt, settings.Options, cancellation: cancellation);
+            session.Reset();
+            GenerationResult result = session.Generate(prompt, _options, cancellation: cancellation);
             if (result.Finish == FinishReason.Cancelled)
                 return;
-            answers[policy] = new EvaluationAnswer(
-                result.Text,
-                AnswerMatch.Equal(result.Text, question.Answer),
-                policy == 0 || AnswerMatch.Equal(result.Text, answers[0].Text),
-                result.Tokens.Count,
-                result.Times,
-                result.Trace.FlopsDense == 0 ? 1 : (double)result.Trace.Flops / result.Trace.FlopsDense);
+            results.Add(session, result);
         }
 
-        for (int policy = 0; policy < sessions.Length; policy++)
-            scores[policy].Answers.Add(answers[policy]);
+        table.Add(
+            question,
+            [.. missing.Select(session => (session.Policy, EvaluationAnswer.Of(question, results[session], results[_dense])))]);
     }
-}
 
-/// <summary>When an answer counts as right.</summary>
-internal static class AnswerMatch
-{
-    private static readonly char[] Punctuation = ['.', ',', ';', ':', '!', '?', ' '];
+    // The first run of all maps the weights in and compiles the code; it would count against whoever made it.
+    private void WarmUp(Prompt prompt, CancellationToken cancellation)
+    {
+        if (!_warm)
+            _dense.Generate(prompt, _options with { MaxTokens = 1 }, cancellation: cancellation);
+        _warm = true;
+    }
 
-    /// <summary>Equal after trimming, lower-casing and dropping punctuation at the end.</summary>
-    public static bool Equal(string answer, string expected) => Normalise(answer) == Normalise(expected);
-
-    private static string Normalise(string text) => text.Trim().ToLowerInvariant().TrimEnd(Punctuation);
+    private PromptImage Load(string name)
+    {
+        if (_images.TryGetValue(name, out PromptImage? image))
+            return image;
+        if (_images.Count == KeptImages)
+            _images.Clear();
+        image = _engine.PrepareImage(Picture.Load(Path.Combine(_settings.Folder, name)).Image, _settings.Aspect);
+        _images.Add(name, image);
+        return image;
+    }
 }
