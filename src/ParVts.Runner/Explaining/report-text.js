@@ -1,0 +1,176 @@
+// The words and the table.
+
+const total = pick => data.layers.reduce((sum, layer) => sum + Number(pick(layer)), 0);
+
+/** The table's columns: a name, the policy's number of a layer, how it is written. */
+const columns = [
+  { name: 'Rows', of: counts => counts.rows, write: count },
+  { name: 'Keys', of: counts => counts.keys, write: count },
+  { name: 'Visible pairs', of: counts => counts.pairs, write: count },
+  { name: 'KV rows', of: counts => counts.kv_rows, write: count },
+  { name: 'KV bytes', of: counts => counts.kv_rows * data.kv_row_bytes, write: bytes },
+  { name: 'FLOPs', of: counts => counts.flops, write: flops },
+];
+
+for (const column of columns) {
+  column.policy = total(column.of);
+  column.dense = total(layer => column.of(layer.dense));
+  column.ratio = column.policy / column.dense;
+}
+
+function buildHeader() {
+  document.title = `${data.policy}: ${data.question}`;
+  byId('question').textContent = data.question;
+  const fact = (name, ...value) => element('div', null, element('dt', null, name), element('dd', null, ...value));
+  byId('facts').append(
+    fact('Model', data.model),
+    fact('Policy', element('code', null, data.policy)),
+    fact('Device', data.device),
+    fact('Prompt', `${count(data.prefix)} + ${visualTokens(data.visual)} + ${count(data.text)} rows`));
+}
+
+function buildTiles() {
+  const [, , , kv, kvBytes, work] = columns;
+  const left = countGroups(states[layers]).here;
+  const same = data.answer === data.dense_answer;
+  const speed = data.dense_prefill_ms / data.prefill_ms;
+  byId('tiles').append(
+    tile('Prefill FLOPs', change(work.ratio), `${flops(work.policy)} of ${flops(work.dense)}`),
+    tile('KV cache', change(kv.ratio), `${bytes(kvBytes.policy)} of ${bytes(kvBytes.dense)}`),
+    tile('Visual tokens', count(left), `of ${count(data.visual)} after the last layer`),
+    tile('Prefill time', Number.isFinite(speed) ? `${digits(speed, 3)}×` : 'n/a', 'as fast as dense, one run each'),
+    tile('Answer', same ? 'the same' : 'differs', `KL ${digits(data.kl, 2)} nats`));
+}
+
+const tile = (name, value, note) => element('div', { class: 'tile' },
+  element('dt', null, name), element('dd', null, element('strong', null, value), element('span', null, note)));
+
+function buildEvents() {
+  const list = byId('events');
+  let before = data.visual;
+  for (const event of data.events) {
+    list.append(buildEvent(event, before));
+    before = event.kept.length;
+  }
+  if (data.events.length === 0) list.append(element('li', { class: 'nothing' }, 'Every visual token stays, in every layer.'));
+}
+
+function buildEvent(event, before) {
+  const thumbs = element('span', { class: 'thumbs' }, ...data.images.slice(0, 3).map((image, i) => thumbnail(image, i, stateAfter(event))));
+  const words = element('div', { class: 'words' },
+    element('h3', null,
+      element('button', { type: 'button', class: 'jump', 'data-layer': event.layer, title: 'Show this layer' }, `Layer ${event.layer}`),
+      titleOf(event)),
+    element('p', null, sentenceOf(event, before)));
+  const details = detailsOf(event);
+  if (details.length > 0) words.append(element('ul', { class: 'details' }, ...details));
+  return element('li', null, thumbs, words);
+}
+
+/** The tokens right after an event, though another may follow at the same layer. */
+function stateAfter(event) {
+  const after = new Array(data.visual).fill('gone');
+  for (const token of event.kept) after[token] = event.kind === 'split' ? 'rest' : 'alive';
+  for (const token of event.kind === 'split' ? event.subject ?? [] : []) after[token] = 'subject';
+  return after;
+}
+
+const titleOf = event => ({ select: 'Select', split: 'Split', fuse: 'Fuse', leave: 'Leave' }[event.kind] ?? event.kind);
+
+function sentenceOf(event, before) {
+  const kept = event.kept.length, left = before - kept, subject = event.subject?.length ?? 0;
+  if (event.kind === 'split')
+    return `${visualTokens(subject)} take path A (subject), ${count(kept - subject)} take path B (rest). None leaves yet.`;
+  if (event.kind === 'fuse')
+    return `The two paths become one. ${visualTokens(kept)} of path A stay, ${count(left)} of path B leave.`;
+  if (kept === 0) return `All ${visualTokens(before)} leave.`;
+  if (left === 0) return `All ${visualTokens(before)} stay.`;
+  return `${count(kept)} of ${visualTokens(before)} stay (${percent(kept / before)}), ${count(left)} leave.`;
+}
+
+function detailsOf(event) {
+  const details = [];
+  if (event.score !== null) details.push(element('li', null, element('b', null, 'Ranked by'), ` ${event.score}`));
+  if (event.margin !== null)
+    details.push(element('li', null, element('b', null, 'Margin'), ` ${digits(event.margin)}: the lowest score above the cut less the highest below it`));
+  if (event.weights.length > 0) details.push(weightsOf(event.weights.map(Number)));
+  if (event.note !== null) details.push(element('li', { class: 'note' }, element('b', null, 'Note'), ` ${event.note}`));
+  return details;
+}
+
+function weightsOf(weights) {
+  if (weights.length === 1) return element('li', null, element('b', null, 'Weight of path A'), ` ${digits(weights[0])} for every question row`);
+  const low = Math.min(...weights), high = Math.max(...weights), mean = weights.reduce((a, b) => a + b) / weights.length;
+  const bars = element('span', { class: 'weights', role: 'img', 'aria-label': `weights by row: ${weights.map(w => digits(w, 2)).join(', ')}` },
+    ...weights.map(weight => {
+      const bar = element('i', { title: digits(weight) });
+      bar.style.height = `${100 * Math.min(Math.max(weight, 0), 1)}%`;
+      return bar;
+    }));
+  return element('li', null, element('b', null, 'Weight of path A'),
+    ` by question row: ${digits(low, 2)} to ${digits(high, 2)}, mean ${digits(mean, 2)}`, bars);
+}
+
+function buildAnswers() {
+  const same = data.answer === data.dense_answer;
+  const answer = (name, text, chip) => element('section', { class: 'answer' },
+    element('h4', null, name, chip), element('blockquote', { dir: 'auto' }, text === '' ? '(nothing)' : text));
+  const chip = element('span', { class: same ? 'chip same' : 'chip other' }, same ? '= same text' : '≠ differs');
+  byId('answers').append(
+    answer(element('code', null, data.policy), data.answer, chip),
+    answer(element('code', null, 'dense'), data.dense_answer, null));
+  byId('divergence').append('KL(dense ‖ policy) ', element('strong', null, `${digits(data.kl)} nats`),
+    data.kl === 0 ? ': the distributions are equal.' : '; 0 where the two distributions are equal. The likeliest tokens of each:');
+  byId('tops').append(topOf(data.policy, data.top, 'policy'), topOf('dense', data.dense_top, 'dense'));
+}
+
+function topOf(name, tokens, kind) {
+  return element('div', null, element('h4', null, element('code', null, name)),
+    element('ol', { class: `top-tokens ${kind}` }, ...tokens.map(token => {
+      const bar = element('i', { class: 'fill', 'aria-hidden': 'true' });
+      bar.style.width = `${100 * Math.min(Math.max(token.p, 0), 1)}%`;
+      return element('li', null, element('code', { dir: 'auto' }, visible(token.text)), element('span', { class: 'track' }, bar),
+        element('span', { class: 'number' }, probability(token.p)));
+    })));
+}
+
+function buildTimes() {
+  const longest = Math.max(data.prefill_ms, data.dense_prefill_ms, 1e-9);
+  const line = (name, time, kind) => {
+    const bar = element('i', { class: 'fill', 'aria-hidden': 'true' });
+    bar.style.width = `${100 * time / longest}%`;
+    return element('li', null, element('code', null, name), element('span', { class: 'track' }, bar), element('span', { class: 'number' }, milliseconds(time)));
+  };
+  byId('times').append(
+    element('ul', { class: 'top-tokens times' }, line(data.policy, data.prefill_ms), line('dense', data.dense_prefill_ms)),
+    element('p', { class: 'fine' }, 'One run each: an indication, no measurement.'));
+}
+
+// The roles are written out because a table laid out as cards is no table to some readers otherwise.
+function buildCosts() {
+  const head = element('tr', { role: 'row' }, element('th', { scope: 'col', role: 'columnheader' }, 'Layer'),
+    ...columns.map(column => element('th', { scope: 'col', role: 'columnheader' }, column.name)));
+  const rows = data.layers.map((layer, i) => {
+    const row = costRow(element('button', { type: 'button', class: 'jump', 'data-layer': i, title: 'Show this layer' }, String(i)),
+      column => [column.of(layer), column.of(layer.dense)]);
+    row.id = `cost-${i}`;
+    return row;
+  });
+  const sum = costRow('All', column => [column.policy, column.dense]);
+  const ratio = element('tr', { role: 'row' }, element('th', { scope: 'row', role: 'rowheader' }, 'Ratio'),
+    ...columns.map(column => element('td', { role: 'cell', 'data-name': column.name }, percent(column.ratio))));
+  byId('costs').append(element('table', { role: 'table', 'aria-labelledby': 'table-title' },
+    element('thead', { role: 'rowgroup' }, head), element('tbody', { role: 'rowgroup' }, ...rows), element('tfoot', { role: 'rowgroup' }, sum, ratio)));
+}
+
+function costRow(name, numbersOf) {
+  return element('tr', { role: 'row' }, element('th', { scope: 'row', role: 'rowheader' }, name),
+    ...columns.map(column => {
+      const [policy, dense] = numbersOf(column);
+      const bar = element('i', { class: 'fill' });
+      bar.style.width = dense > 0 ? `${Math.min(100, 100 * policy / dense)}%` : '0';
+      return element('td', { role: 'cell', 'data-name': column.name },
+        element('span', { class: 'figures' }, element('b', null, column.write(policy)), element('span', { class: 'dense' }, `/ ${column.write(dense)}`)),
+        element('span', { class: 'track', 'aria-hidden': 'true' }, bar));
+    }));
+}
