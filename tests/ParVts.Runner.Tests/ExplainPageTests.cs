@@ -64,10 +64,12 @@ public sealed class ExplainPageTests
             Assert.That(Cells("gone"), Is.EqualTo(ExplainSample.Tokens - ExplainSample.Kept));
             Assert.That(Cells("subject") + Cells("rest"), Is.Zero);
             Assert.That(Page.Find("#layer-name").Text, Is.EqualTo("Entry of layer 3"));
-            Assert.That(Page.Find("tr.now th").Text, Is.EqualTo("3"));
+            Assert.That(Page.Find("tr.now th").Text, Is.EqualTo("3 – 31"), "layers that cost the same share a row");
             Assert.That(fused, Is.Not.EqualTo(split));
         }
 
+        Page.Find("#every").SendKeys(Keys.Space);
+        Assert.That(Page.Find("tr.now th").Text, Is.EqualTo("3"));
         Slide(Keys.End, 1);
         Assert.That(Page.Find("#layer-name").Text, Is.EqualTo("After layer 31"));
     }
@@ -102,7 +104,7 @@ public sealed class ExplainPageTests
         using (Assert.EnterMultipleScope())
         {
             Assert.That(Page.FindAll(".ramp:not([hidden])"), Has.Count.EqualTo(1));
-            Assert.That(note, Does.Contain("Token 26").And.Contain("path B").And.Contain("leaves at layer 3").And.Contain("rank"));
+            Assert.That(note, Does.Contain("Token 26").And.Contain("Path B").And.Contain("dropped at layer 3").And.Contain("rank"));
             Assert.That(Page.Find("#token-26").GetAttribute("aria-label"), Does.Contain("Token 26"));
         }
 
@@ -115,6 +117,7 @@ public sealed class ExplainPageTests
         Open(ExplainSample.Pyramid());
         Page.FindAll("#events .jump")[1].SendKeys(Keys.Enter);
         Assert.That(Cells("alive"), Is.EqualTo(144));
+        Page.Find("#every").SendKeys(Keys.Space);
         Page.Find("#cost-30 .jump").SendKeys(Keys.Enter);
         using (Assert.EnterMultipleScope())
         {

@@ -8,8 +8,8 @@ const tokensPerImage = data.grid.width * data.grid.height;
 const groups = {
   subject: 'path A, subject',
   rest: 'path B, rest',
-  alive: 'there',
-  gone: 'left',
+  alive: 'alive',
+  gone: 'dropped',
 };
 
 /** An element; children are elements or texts, and texts stay texts. */
@@ -71,9 +71,11 @@ function rankingAt(layer) {
 function rank(event) {
   const scores = event.scores.map(Number);
   const order = event.ranked.map((_, place) => place).sort((a, b) => scores[b] - scores[a] || event.ranked[a] - event.ranked[b]);
+  const stays = event.kind === 'split' ? event.subject ?? [] : event.kept;
   const tokens = new Map();
   order.forEach((place, at) => tokens.set(event.ranked[place], { score: scores[place], rank: at + 1 }));
-  return { event, tokens, count: order.length, highest: scores[order[0]], lowest: scores[order.at(-1)] };
+  const above = new Set(stays.filter(token => tokens.has(token)));
+  return { event, tokens, above, count: order.length, highest: scores[order[0]], lowest: scores[order.at(-1)] };
 }
 
 /** The first position of the slider at which a token has left; null where it stays. */
@@ -87,7 +89,7 @@ const layerName = layer => layer === layers ? `After layer ${layers - 1}` : `Ent
 const count = number => Number(number).toLocaleString('en');
 
 /** Three significant digits; everything that is no number reads n/a. */
-function digits(number, places = 3) {
+function digits(number, places = 3, padded = false) {
   if (number === null || !Number.isFinite(Number(number))) return 'n/a';
   const value = Number(number);
   if (value === 0) return '0';
@@ -96,28 +98,40 @@ function digits(number, places = 3) {
     const [mantissa, exponent] = value.toExponential(places - 1).split('e');
     return `${mantissa} × 10${superscript(Number(exponent))}`.replace('-', '−');
   }
-  return value.toLocaleString('en', { maximumSignificantDigits: Math.max(places, Math.floor(Math.log10(size)) + 1) }).replace('-', '−');
+  const shown = Math.max(places, Math.floor(Math.log10(size)) + 1);
+  return value.toLocaleString('en', { minimumSignificantDigits: padded ? shown : 1, maximumSignificantDigits: shown }).replace('-', '−');
 }
 
 const superscript = number => [...String(number)].map(digit => digit === '-' ? '⁻' : '⁰¹²³⁴⁵⁶⁷⁸⁹'[digit]).join('');
 
-function scaled(number, step, units) {
-  let value = Number(number), unit = 0;
-  while (Math.abs(value) >= step && unit < units.length - 1) {
-    value /= step;
+/** Numbers in the unit that suits the last of them, which carries it. */
+function scaled(numbers, step, units) {
+  let scale = 1, unit = 0;
+  while (Math.abs(numbers.at(-1)) / scale >= step && unit < units.length - 1) {
+    scale *= step;
     unit++;
   }
-  return `${unit === 0 ? count(value) : value.toPrecision(3)} ${units[unit]}`.trim();
+  const texts = numbers.map(number => unit === 0 ? count(number) : digits(number / scale, 3, true));
+  return [...texts.slice(0, -1), `${texts.at(-1)} ${units[unit]}`.trim()];
 }
 
-const flops = number => scaled(number, 1000, ['', 'k', 'M', 'G', 'T', 'P', 'E']);
-const bytes = number => scaled(number, 1024, ['B', 'KiB', 'MiB', 'GiB', 'TiB']);
+/** Two numbers under one unit. */
+const flopsBeside = (number, dense) => scaled([number, dense], 1000, ['', 'k', 'M', 'G', 'T', 'P', 'E']);
+const bytesBeside = (number, dense) => scaled([number, dense], 1024, ['B', 'KiB', 'MiB', 'GiB', 'TiB']);
+const flops = number => flopsBeside(number, number)[1];
+const bytes = number => bytesBeside(number, number)[1];
+const countBeside = (number, dense) => [count(number), count(dense)];
 const percent = share => Number.isFinite(share) ? `${(100 * share).toFixed(1)} %` : 'n/a';
 const change = ratio => !Number.isFinite(ratio) ? 'n/a' : ratio === 1 ? '±0 %' : `${ratio < 1 ? '−' : '+'}${(100 * Math.abs(1 - ratio)).toFixed(1)} %`;
 const probability = p => p >= 0.0005 ? percent(p) : digits(100 * p, 2) + ' %';
 const milliseconds = time => time >= 1000 ? `${(time / 1000).toPrecision(3)} s` : `${digits(time)} ms`;
 const plural = (number, one, many) => `${count(number)} ${Number(number) === 1 ? one : many}`;
 const visualTokens = number => plural(number, 'visual token', 'visual tokens');
+
+const capital = text => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** The policy without its parameters. */
+const policyName = data.policy.split(':')[0];
 
 /** A token's text with what cannot be seen made visible. */
 const visible = text => text === '' ? '∅' : text.replaceAll(' ', '␣').replaceAll('\n', '⏎').replaceAll('\t', '⇥');

@@ -1,14 +1,14 @@
 // Puts the page together and follows the slider.
 
 const current = { layer: 0, heat: false };
-const slider = byId('layer');
+const slider = byId('layer'), heat = byId('heat'), every = byId('every');
 
 function show(layer) {
   current.layer = layer;
   const counts = countGroups(states[layer]);
   const said = counts.subject + counts.rest > 0
-    ? `two paths: ${count(counts.subject)} + ${visualTokens(counts.rest)}`
-    : `${count(counts.here)} of ${visualTokens(data.visual)}`;
+    ? `${visualTokens(counts.here)} on two paths, ${count(counts.subject)} and ${count(counts.rest)}`
+    : `${count(counts.here)} of ${visualTokens(data.visual)} alive`;
   slider.value = layer;
   slider.setAttribute('aria-valuetext', `${layerName(layer)}: ${said}`);
   byId('layer-name').textContent = layerName(layer);
@@ -17,12 +17,7 @@ function show(layer) {
   paintLegend(counts);
   paintRamp();
   for (const bar of byId('strip').children) bar.classList.toggle('now', Number(bar.dataset.layer) === layer);
-  data.layers.forEach((_, i) => {
-    const row = byId(`cost-${i}`);
-    row.classList.toggle('now', i === layer);
-    if (i === layer) row.setAttribute('aria-current', 'true');
-    else row.removeAttribute('aria-current');
-  });
+  paintCosts(layer, every.checked);
   for (const item of byId('events').querySelectorAll('.jump')) item.closest('li').classList.toggle('now', Number(item.dataset.layer) === layer);
 }
 
@@ -36,8 +31,7 @@ function paintRamp() {
   const ramp = byId('ramp'), ranking = current.heat ? rankingAt(current.layer) : null;
   ramp.hidden = ranking === null;
   if (ranking === null) return;
-  const stays = ranking.event.kind === 'split' ? ranking.event.subject ?? [] : ranking.event.kept;
-  const above = stays.filter(token => ranking.tokens.has(token)).length;
+  const above = ranking.above.size;
   const bar = element('div', { class: 'ramp-bar', 'aria-hidden': 'true' });
   bar.style.background = `linear-gradient(90deg, ${heatStops.map((_, i) => heatColour(i / (heatStops.length - 1))).join(', ')})`;
   if (above > 0 && above < ranking.count) {
@@ -47,7 +41,7 @@ function paintRamp() {
   }
   ramp.replaceChildren(bar,
     element('div', { class: 'ramp-ends' }, element('span', null, digits(ranking.lowest)), element('span', null, digits(ranking.highest))),
-    element('p', { class: 'fine' }, `${ranking.event.score ?? 'Score'}, ranked at layer ${ranking.event.layer}. Coloured by rank; the mark is the cut: ${count(above)} of ${count(ranking.count)} above it. Full squares are there, small ones have left.`));
+    element('p', { class: 'fine' }, `${capital(ranking.event.score ?? 'score')}; ranked at layer ${ranking.event.layer}, coloured by rank. ${count(above)} of ${count(ranking.count)} tokens are above the cut, inside the outline. Small squares are dropped tokens.`));
 }
 
 function jump(event) {
@@ -68,10 +62,10 @@ byId('foot').textContent = `${data.model}, ${data.policy}, ${data.device}. FLOPs
 slider.max = layers;
 slider.addEventListener('input', () => show(Number(slider.value)));
 for (const id of ['strip', 'events', 'costs']) byId(id).addEventListener('click', jump);
-const heat = byId('heat');
 heat.disabled = rankingAt(0) === null;
 heat.addEventListener('change', () => {
   current.heat = heat.checked;
   show(current.layer);
 });
+every.addEventListener('change', () => show(current.layer));
 show(0);

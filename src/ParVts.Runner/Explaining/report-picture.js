@@ -39,7 +39,9 @@ function buildPicture(image, i) {
     grid.append(line);
   }
   listen(grid, i);
-  const frame = element('div', { class: 'frame' }, element('img', { src: image.png, alt: image.name, draggable: 'false' }), grid);
+  const outline = drawing('svg', { class: 'outline', viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' },
+    drawing('path', {}), drawing('path', {}));
+  const frame = element('div', { class: 'frame' }, element('img', { src: image.png, alt: image.name, draggable: 'false' }), grid, outline);
   frame.style.aspectRatio = `${width} / ${height}`;
   return element('figure', { class: 'picture' }, frame, data.images.length > 1 ? element('figcaption', { dir: 'auto' }, image.name) : null);
 }
@@ -54,10 +56,28 @@ function paintPictures(layer, heat) {
     cell.style.setProperty('--heat', placed === undefined ? 'transparent' : heatColour(heatShare(placed.rank, ranking.count)));
     cell.setAttribute('aria-label', describe(token, layer).join('. '));
   });
+  const chosen = ranking === null ? new Set(states[layer].flatMap((state, token) => state === 'subject' || state === 'alive' ? [token] : [])) : ranking.above;
   data.images.forEach((_, i) => {
+    for (const path of byId(`tokens-${i}`).parentElement.querySelectorAll('.outline path')) path.setAttribute('d', outlineOf(chosen, i));
     const counts = countGroups(states[layer].slice(i * tokensPerImage, (i + 1) * tokensPerImage));
-    byId(`tokens-${i}`).setAttribute('aria-label', `${imageName(i)}, ${layerName(layer)}: ${counts.here} of ${tokensPerImage} visual tokens are there`);
+    byId(`tokens-${i}`).setAttribute('aria-label', `${imageName(i)}, ${layerName(layer)}: ${counts.here} of ${tokensPerImage} visual tokens are alive`);
   });
+}
+
+/** The border between the chosen tokens of a picture and the others; empty where all are chosen. */
+function outlineOf(chosen, i) {
+  const { width, height } = data.grid;
+  const has = (row, column) => row >= 0 && row < height && column >= 0 && column < width && chosen.has(i * tokensPerImage + row * width + column);
+  let path = '', others = false;
+  for (let row = 0; row <= height; row++) {
+    for (let column = 0; column <= width; column++) {
+      const here = has(row, column);
+      others ||= !here && row < height && column < width;
+      if (here !== has(row - 1, column)) path += `M${column} ${row}h1`;
+      if (here !== has(row, column - 1)) path += `M${column} ${row}v1`;
+    }
+  }
+  return others ? path : '';
 }
 
 const heatShare = (rank, of) => of < 2 ? 1 : (of - rank) / (of - 1);
@@ -67,8 +87,8 @@ function describe(token, layer) {
   const place = token % tokensPerImage, width = data.grid.width;
   const lines = [`Token ${token} · row ${Math.floor(place / width)}, column ${place % width}`];
   const state = states[layer][token], leaves = departure(token);
-  if (state === 'gone') lines.push(`Left at the entry of layer ${leaves}`);
-  else lines.push((state === 'alive' ? 'There' : `In ${groups[state]}`) + (leaves === null ? ', stays to the end' : `, leaves at layer ${leaves}`));
+  if (state === 'gone') lines.push(`Dropped at layer ${leaves}`);
+  else lines.push(capital(groups[state]) + (leaves === null ? ', to the end' : `, dropped at layer ${leaves}`));
   const ranking = rankingAt(layer), placed = ranking?.tokens.get(token);
   if (placed !== undefined) lines.push(`Score ${digits(placed.score)} · rank ${count(placed.rank)} of ${count(ranking.count)}`);
   else if (ranking !== null) lines.push('Not ranked');

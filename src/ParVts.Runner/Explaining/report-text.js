@@ -2,14 +2,14 @@
 
 const total = pick => data.layers.reduce((sum, layer) => sum + Number(pick(layer)), 0);
 
-/** The table's columns: a name, the policy's number of a layer, how it is written. */
+/** The table's columns: a name, a layer's number, how it is written beside dense. */
 const columns = [
-  { name: 'Rows', of: counts => counts.rows, write: count },
-  { name: 'Keys', of: counts => counts.keys, write: count },
-  { name: 'Visible pairs', of: counts => counts.pairs, write: count },
-  { name: 'KV rows', of: counts => counts.kv_rows, write: count },
-  { name: 'KV bytes', of: counts => counts.kv_rows * data.kv_row_bytes, write: bytes },
-  { name: 'FLOPs', of: counts => counts.flops, write: flops },
+  { name: 'Rows', of: counts => counts.rows, write: countBeside },
+  { name: 'Keys', of: counts => counts.keys, write: countBeside },
+  { name: 'Visible pairs', of: counts => counts.pairs, write: countBeside },
+  { name: 'KV rows', of: counts => counts.kv_rows, write: countBeside },
+  { name: 'KV bytes', of: counts => counts.kv_rows * data.kv_row_bytes, write: bytesBeside },
+  { name: 'FLOPs', of: counts => counts.flops, write: flopsBeside },
 ];
 
 for (const column of columns) {
@@ -26,7 +26,7 @@ function buildHeader() {
     fact('Model', data.model),
     fact('Policy', element('code', null, data.policy)),
     fact('Device', data.device),
-    fact('Prompt', `${count(data.prefix)} + ${visualTokens(data.visual)} + ${count(data.text)} rows`));
+    fact('Prompt', `${count(data.prefix)} text + ${count(data.visual)} visual + ${count(data.text)} text rows`));
 }
 
 function buildTiles() {
@@ -38,7 +38,7 @@ function buildTiles() {
     tile('Prefill FLOPs', change(work.ratio), `${flops(work.policy)} of ${flops(work.dense)}`),
     tile('KV cache', change(kv.ratio), `${bytes(kvBytes.policy)} of ${bytes(kvBytes.dense)}`),
     tile('Visual tokens', count(left), `of ${count(data.visual)} after the last layer`),
-    tile('Prefill time', Number.isFinite(speed) ? `${digits(speed, 3)}×` : 'n/a', 'as fast as dense, one run each'),
+    tile('Prefill time', Number.isFinite(speed) ? `${digits(speed, 3)}×` : 'n/a', 'the speed of dense; one run each'),
     tile('Answer', same ? 'the same' : 'differs', `KL ${digits(data.kl, 2)} nats`));
 }
 
@@ -117,11 +117,11 @@ function buildAnswers() {
     element('h4', null, name, chip), element('blockquote', { dir: 'auto' }, text === '' ? '(nothing)' : text));
   const chip = element('span', { class: same ? 'chip same' : 'chip other' }, same ? '= same text' : '≠ differs');
   byId('answers').append(
-    answer(element('code', null, data.policy), data.answer, chip),
+    answer(element('code', null, policyName), data.answer, chip),
     answer(element('code', null, 'dense'), data.dense_answer, null));
   byId('divergence').append('KL(dense ‖ policy) ', element('strong', null, `${digits(data.kl)} nats`),
     data.kl === 0 ? ': the distributions are equal.' : '; 0 where the two distributions are equal. The likeliest tokens of each:');
-  byId('tops').append(topOf(data.policy, data.top, 'policy'), topOf('dense', data.dense_top, 'dense'));
+  byId('tops').append(topOf(policyName, data.top, 'policy'), topOf('dense', data.dense_top, 'dense'));
 }
 
 function topOf(name, tokens, kind) {
@@ -142,16 +142,22 @@ function buildTimes() {
     return element('li', null, element('code', null, name), element('span', { class: 'track' }, bar), element('span', { class: 'number' }, milliseconds(time)));
   };
   byId('times').append(
-    element('ul', { class: 'top-tokens times' }, line(data.policy, data.prefill_ms), line('dense', data.dense_prefill_ms)),
+    element('ul', { class: 'top-tokens times' }, line(policyName, data.prefill_ms), line('dense', data.dense_prefill_ms)),
     element('p', { class: 'fine' }, 'One run each: an indication, no measurement.'));
 }
+
+/** For each layer the first of the run of layers that cost the same. */
+const runs = data.layers.reduce((starts, layer, i) => {
+  const same = i > 0 && columns.every(column => column.of(layer) === column.of(data.layers[i - 1]) && column.of(layer.dense) === column.of(data.layers[i - 1].dense));
+  return [...starts, same ? starts[i - 1] : i];
+}, []);
 
 // The roles are written out because a table laid out as cards is no table to some readers otherwise.
 function buildCosts() {
   const head = element('tr', { role: 'row' }, element('th', { scope: 'col', role: 'columnheader' }, 'Layer'),
     ...columns.map(column => element('th', { scope: 'col', role: 'columnheader' }, column.name)));
   const rows = data.layers.map((layer, i) => {
-    const row = costRow(element('button', { type: 'button', class: 'jump', 'data-layer': i, title: 'Show this layer' }, String(i)),
+    const row = costRow(element('button', { type: 'button', class: 'jump', 'data-layer': i, title: 'Show this layer' }),
       column => [column.of(layer), column.of(layer.dense)]);
     row.id = `cost-${i}`;
     return row;
@@ -168,9 +174,23 @@ function costRow(name, numbersOf) {
     ...columns.map(column => {
       const [policy, dense] = numbersOf(column);
       const bar = element('i', { class: 'fill' });
+      const [number, beside] = column.write(policy, dense);
       bar.style.width = dense > 0 ? `${Math.min(100, 100 * policy / dense)}%` : '0';
       return element('td', { role: 'cell', 'data-name': column.name },
-        element('span', { class: 'figures' }, element('b', null, column.write(policy)), element('span', { class: 'dense' }, `/ ${column.write(dense)}`)),
+        element('span', { class: 'figures' }, element('b', null, number), element('span', { class: 'dense' }, `/ ${beside}`)),
         element('span', { class: 'track', 'aria-hidden': 'true' }, bar));
     }));
+}
+
+/** Marks a layer's row. Layers in a row that cost the same share one, unless each is to have its own. */
+function paintCosts(layer, every) {
+  const marked = every ? layer : runs[layer] ?? -1;
+  data.layers.forEach((_, i) => {
+    const row = byId(`cost-${i}`), end = runs.lastIndexOf(i);
+    row.hidden = !every && runs[i] !== i;
+    row.querySelector('.jump').textContent = every || end === i ? String(i) : `${i} – ${end}`;
+    row.classList.toggle('now', i === marked);
+    if (i === marked) row.setAttribute('aria-current', 'true');
+    else row.removeAttribute('aria-current');
+  });
 }
