@@ -199,6 +199,21 @@ public sealed class ExplainPageTests
         Page.Photograph($"{sample}-{width}", wholePage: true);
     }
 
+    [Test]
+    public void PrintsOnPaperWithoutControls()
+    {
+        Page.Prefer("light", media: "print");
+        Open(ExplainSample.ParVts());
+        Assert.That(Overflow(720), Is.Zero);
+        Page.Photograph("print", wholePage: true);
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(Page.Find("#layer").Displayed, Is.False);
+            Assert.That(Page.Find("#strip").Displayed, Is.True);
+            Assert.That(Page.Find(".tokens").Displayed, Is.True);
+        }
+    }
+
     private static ExplainData Sample(string name) => name switch
     {
         "ParVts" => ExplainSample.ParVts(),

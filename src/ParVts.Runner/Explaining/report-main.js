@@ -7,7 +7,7 @@ function show(layer) {
   current.layer = layer;
   const counts = countGroups(states[layer]);
   const said = counts.subject + counts.rest > 0
-    ? `${visualTokens(counts.here)} on two paths, ${count(counts.subject)} and ${count(counts.rest)}`
+    ? `two paths: ${count(counts.subject)} + ${visualTokens(counts.rest)}`
     : `${count(counts.here)} of ${visualTokens(data.visual)} alive`;
   slider.value = layer;
   slider.setAttribute('aria-valuetext', `${layerName(layer)}: ${said}`);

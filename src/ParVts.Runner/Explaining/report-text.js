@@ -13,6 +13,7 @@ const columns = [
 ];
 
 for (const column of columns) {
+  column.most = Math.max(...data.layers.flatMap(layer => [column.of(layer), column.of(layer.dense)]));
   column.policy = total(column.of);
   column.dense = total(layer => column.of(layer.dense));
   column.ratio = column.policy / column.dense;
@@ -158,11 +159,11 @@ function buildCosts() {
     ...columns.map(column => element('th', { scope: 'col', role: 'columnheader' }, column.name)));
   const rows = data.layers.map((layer, i) => {
     const row = costRow(element('button', { type: 'button', class: 'jump', 'data-layer': i, title: 'Show this layer' }),
-      column => [column.of(layer), column.of(layer.dense)]);
+      column => [column.of(layer), column.of(layer.dense), column.most]);
     row.id = `cost-${i}`;
     return row;
   });
-  const sum = costRow('All', column => [column.policy, column.dense]);
+  const sum = costRow('All', column => [column.policy, column.dense, Math.max(column.policy, column.dense)]);
   const ratio = element('tr', { role: 'row' }, element('th', { scope: 'row', role: 'rowheader' }, 'Ratio'),
     ...columns.map(column => element('td', { role: 'cell', 'data-name': column.name }, percent(column.ratio))));
   byId('costs').append(element('table', { role: 'table', 'aria-labelledby': 'table-title' },
@@ -172,13 +173,14 @@ function buildCosts() {
 function costRow(name, numbersOf) {
   return element('tr', { role: 'row' }, element('th', { scope: 'row', role: 'rowheader' }, name),
     ...columns.map(column => {
-      const [policy, dense] = numbersOf(column);
-      const bar = element('i', { class: 'fill' });
+      const [policy, dense, most] = numbersOf(column);
+      const bar = element('i', { class: 'fill' }), base = element('i', { class: 'base' });
       const [number, beside] = column.write(policy, dense);
-      bar.style.width = dense > 0 ? `${Math.min(100, 100 * policy / dense)}%` : '0';
+      bar.style.width = `${100 * policy / Math.max(most, 1)}%`;
+      base.style.width = `${100 * dense / Math.max(most, 1)}%`;
       return element('td', { role: 'cell', 'data-name': column.name },
         element('span', { class: 'figures' }, element('b', null, number), element('span', { class: 'dense' }, `/ ${beside}`)),
-        element('span', { class: 'track', 'aria-hidden': 'true' }, bar));
+        element('span', { class: 'track', 'aria-hidden': 'true' }, base, bar));
     }));
 }
 
