@@ -109,6 +109,10 @@ public sealed class ExplainPageTests
         }
 
         Page.Photograph("token-note");
+        Page.Prefer("dark");
+        Slide(Keys.ArrowRight, ExplainSample.Migrate);
+        Page.Find("#every").SendKeys(Keys.Space);
+        Page.Photograph("scores-dark", wholePage: true);
     }
 
     [Test]

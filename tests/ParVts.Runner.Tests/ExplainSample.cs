@@ -78,7 +78,7 @@ internal static class ExplainSample
         ExplainData data = Base("dense", 1);
         return data with
         {
-            Answer = data.DenseAnswer, Kl = 0, Top = data.DenseTop, Events = [],
+            PrefillMs = data.DensePrefillMs, Kl = 0, Top = data.DenseTop, Events = [],
             Layers = [.. Enumerable.Range(0, Layers).Select(_ => Beside(Beside(Counts(0, 0, 0), 1).Dense, 1))],
         };
     }

@@ -10,8 +10,8 @@ namespace ParVts.Runner.Explaining;
 /// </summary>
 internal static class TokenOverlay
 {
-    private static readonly Tint Subject = new(0x1F, 0x8F, 0xFF, 0.5f);
-    private static readonly Tint Rest = new(0xFF, 0x9D, 0x1E, 0.5f);
+    private static readonly Tint Subject = new(0x1F, 0x8F, 0xFF, 0.4f);
+    private static readonly Tint Rest = new(0xFF, 0x9D, 0x1E, 0.42f);
     private static readonly Tint Dropped = new(0x10, 0x14, 0x1C, 0.84f);
 
     /// <summary>
