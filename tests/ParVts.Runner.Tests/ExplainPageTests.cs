@@ -218,6 +218,30 @@ public sealed class ExplainPageTests
         }
     }
 
+    [Test]
+    public void ShowsARealRun()
+    {
+        DemoQuestion question = DemoModel.Question("count");
+        string path = Path.Combine(DemoModel.Scratch, "real.html");
+        Outcome outcome = Parvts.Run(
+            "explain", "--model", DemoModel.Model, "--image", question.Image, "--prompt", question.Text,
+            "--policy", "parvts:keep=36,migrate=3,fuse=lse", "--out", path);
+        Assert.That(outcome.Code, Is.Zero, outcome.Errors);
+        Page.Open(path);
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(Page.ConsoleMessages(), Is.Empty);
+            Assert.That(Page.Find("h1").Text, Is.EqualTo(question.Text));
+            Assert.That(Page.Find(".answer blockquote").Text, Is.EqualTo(outcome.Output.Trim()));
+            Assert.That(Cells("subject"), Is.EqualTo(36));
+            Assert.That(Page.FindAll(".weights i"), Is.Not.Empty);
+        }
+
+        Slide(Keys.ArrowRight, 3);
+        Assert.That(Cells("alive"), Is.EqualTo(36));
+        Page.Photograph("real", wholePage: true);
+    }
+
     private static ExplainData Sample(string name) => name switch
     {
         "ParVts" => ExplainSample.ParVts(),

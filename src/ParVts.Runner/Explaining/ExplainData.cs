@@ -3,8 +3,8 @@ using System.Text.Json.Serialization;
 namespace ParVts.Runner.Explaining;
 
 /// <summary>
-/// All that <c>parvts explain</c> shows: the object that the page reads, member by member, names in snake case. Visual
-/// token i belongs to picture ⌊i / (grid width × grid height)⌋, in raster order there.
+/// All that <c>parvts explain</c> shows: the object that the page reads, member by member, names in snake case. A picture
+/// makes extra + width × height visual tokens of the grid: the extra ones, then its patches in raster order.
 /// </summary>
 internal sealed record ExplainData
 {
@@ -69,8 +69,15 @@ internal sealed record ExplainData
 /// <summary>A token's text and probability.</summary>
 internal sealed record ExplainToken(string Text, double P);
 
-/// <summary>Columns and rows of a picture's visual tokens.</summary>
-internal sealed record ExplainGrid(int Width, int Height);
+/// <summary>A picture's visual tokens.</summary>
+/// <param name="Width">Columns of patches.</param>
+/// <param name="Height">Rows of patches.</param>
+/// <param name="Extra">Tokens before the patches: 1 where the model keeps the class token, else 0.</param>
+internal sealed record ExplainGrid(int Width, int Height, int Extra = 0)
+{
+    /// <summary>Visual tokens of a picture.</summary>
+    public int Tokens => Extra + Width * Height;
+}
 
 /// <summary>A picture: a name for people, and a PNG as a data: URI.</summary>
 internal sealed record ExplainImage(string Name, string Png);

@@ -25,7 +25,7 @@ internal static class TokenOverlay
     public static IReadOnlyList<string> Save(ExplainData data, IReadOnlyList<RgbImage> pictures, string folder)
     {
         Directory.CreateDirectory(folder);
-        int tokens = data.Grid.Width * data.Grid.Height;
+        int tokens = data.Grid.Tokens;
         var files = new List<string>();
         foreach ((int layer, TokenState[] states) in TokenStates.Stages(data))
         {
@@ -40,7 +40,7 @@ internal static class TokenOverlay
         return files;
     }
 
-    /// <summary>The picture with its tokens' states over it, in raster order.</summary>
+    /// <summary>The picture with its tokens' states over it.</summary>
     public static RgbImage Draw(RgbImage picture, ExplainGrid grid, ReadOnlySpan<TokenState> states)
     {
         var drawn = new RgbImage(picture.Width, picture.Height, [.. picture.Pixels]);
@@ -50,7 +50,7 @@ internal static class TokenOverlay
             for (int x = 0; x < picture.Width; x++)
             {
                 int column = x * grid.Width / picture.Width;
-                Blend(drawn.Pixels.AsSpan((y * picture.Width + x) * 3, 3), states[row * grid.Width + column]);
+                Blend(drawn.Pixels.AsSpan((y * picture.Width + x) * 3, 3), states[grid.Extra + row * grid.Width + column]);
             }
         }
 

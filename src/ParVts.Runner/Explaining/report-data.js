@@ -2,7 +2,10 @@
 
 const data = JSON.parse(document.getElementById('data').textContent);
 const layers = data.layers.length;
-const tokensPerImage = data.grid.width * data.grid.height;
+const tokensPerImage = data.grid.tokens;
+
+/** The visual token of a picture's patch. */
+const tokenAt = (image, row, column) => image * tokensPerImage + data.grid.extra + row * data.grid.width + column;
 
 /** The groups of tokens, in the order of the legend. */
 const groups = {
@@ -131,7 +134,7 @@ const visualTokens = number => plural(number, 'visual token', 'visual tokens');
 const capital = text => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** The policy without its parameters. */
-const policyName = data.policy.split(':')[0];
+const policyName = data.policy.replace(/:[^+]*/g, '');
 
 /** A token's text with what cannot be seen made visible. */
 const visible = text => text === '' ? '∅' : text.replaceAll(' ', '␣').replaceAll('\n', '⏎').replaceAll('\t', '⇥');

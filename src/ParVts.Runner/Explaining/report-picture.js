@@ -32,7 +32,7 @@ function buildPicture(image, i) {
   for (let row = 0; row < height; row++) {
     const line = element('div', { role: 'row' });
     for (let column = 0; column < width; column++) {
-      const token = i * tokensPerImage + row * width + column;
+      const token = tokenAt(i, row, column);
       cells[token] = element('div', { role: 'gridcell', class: 'token', id: `token-${token}` });
       line.append(cells[token]);
     }
@@ -67,7 +67,7 @@ function paintPictures(layer, heat) {
 /** The border between the chosen tokens of a picture and the others; empty where all are chosen. */
 function outlineOf(chosen, i) {
   const { width, height } = data.grid;
-  const has = (row, column) => row >= 0 && row < height && column >= 0 && column < width && chosen.has(i * tokensPerImage + row * width + column);
+  const has = (row, column) => row >= 0 && row < height && column >= 0 && column < width && chosen.has(tokenAt(i, row, column));
   let path = '', others = false;
   for (let row = 0; row <= height; row++) {
     for (let column = 0; column <= width; column++) {
@@ -84,7 +84,7 @@ const heatShare = (rank, of) => of < 2 ? 1 : (of - rank) / (of - 1);
 
 /** What is to be said of a token, in lines. */
 function describe(token, layer) {
-  const place = token % tokensPerImage, width = data.grid.width;
+  const place = token % tokensPerImage - data.grid.extra, width = data.grid.width;
   const lines = [`Token ${token} · row ${Math.floor(place / width)}, column ${place % width}`];
   const state = states[layer][token], leaves = departure(token);
   if (state === 'gone') lines.push(`Dropped at layer ${leaves}`);
@@ -99,7 +99,7 @@ function describe(token, layer) {
 function listen(grid, i) {
   const { width, height } = data.grid;
   let row = 0, column = 0;
-  const show = () => point(grid, i * tokensPerImage + row * width + column);
+  const show = () => point(grid, tokenAt(i, row, column));
   grid.addEventListener('pointermove', event => {
     const box = grid.getBoundingClientRect();
     column = Math.min(Math.max(Math.floor((event.clientX - box.left) / box.width * width), 0), width - 1);
@@ -170,8 +170,8 @@ function buildStrip() {
 function thumbnail(image, i, of) {
   const { width, height } = data.grid;
   const paths = { gone: '', subject: '', rest: '' };
-  for (let place = 0; place < tokensPerImage; place++) {
-    const state = of[i * tokensPerImage + place];
+  for (let place = 0; place < width * height; place++) {
+    const state = of[tokenAt(i, 0, place)];
     if (state !== 'alive') paths[state] += `M${place % width} ${Math.floor(place / width)}h1v1h-1z`;
   }
   return element('span', { class: 'thumb' },

@@ -39,7 +39,7 @@ function buildTiles() {
     tile('Prefill FLOPs', change(work.ratio), `${flops(work.policy)} of ${flops(work.dense)}`),
     tile('KV cache', change(kv.ratio), `${bytes(kvBytes.policy)} of ${bytes(kvBytes.dense)}`),
     tile('Visual tokens', count(left), `of ${count(data.visual)} after the last layer`),
-    tile('Prefill time', Number.isFinite(speed) ? `${digits(speed, 3)}×` : 'n/a', 'the speed of dense; one run each'),
+    tile('Prefill time', Number.isFinite(speed) ? `${digits(speed, 3, true)}×` : 'n/a', 'the speed of dense; one run each'),
     tile('Answer', same ? 'the same' : 'differs', `KL ${digits(data.kl, 2)} nats`));
 }
 
