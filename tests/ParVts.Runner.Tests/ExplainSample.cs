@@ -78,7 +78,10 @@ internal static class ExplainSample
         ExplainData data = Base("dense", 1);
         return data with
         {
-            PrefillMs = data.DensePrefillMs, Kl = 0, Top = data.DenseTop, Events = [],
+            PrefillMs = data.DensePrefillMs,
+            Kl = 0,
+            Top = data.DenseTop,
+            Events = [],
             Layers = [.. Enumerable.Range(0, Layers).Select(_ => Beside(Beside(Counts(0, 0, 0), 1).Dense, 1))],
         };
     }
@@ -108,7 +111,12 @@ internal static class ExplainSample
 
     private static ExplainEvent Select(int layer, int[] kept, int[] ranked, float[] scores) => new()
     {
-        Layer = layer, Kind = "select", Kept = kept, Ranked = ranked, Scores = scores, Margin = 4.1e-6,
+        Layer = layer,
+        Kind = "select",
+        Kept = kept,
+        Ranked = ranked,
+        Scores = scores,
+        Margin = 4.1e-6,
         Score = "attention of the last row, this layer's queries and keys, mean over heads",
     };
 

@@ -41,7 +41,7 @@ function paintRamp() {
   }
   ramp.replaceChildren(bar,
     element('div', { class: 'ramp-ends' }, element('span', null, digits(ranking.lowest)), element('span', null, digits(ranking.highest))),
-    element('p', { class: 'fine' }, `${capital(ranking.event.score ?? 'score')}; ranked at layer ${ranking.event.layer}, coloured by rank. ${count(above)} of ${count(ranking.count)} tokens are above the cut, inside the outline. Small squares are dropped tokens.`));
+    element('p', { class: 'fine' }, `${capital(ranking.event.score ?? 'score')}; ranked at layer ${ranking.event.layer}, coloured by rank. ${count(above)} of ${count(ranking.count)} tokens are above the cut, inside the outline.${states[current.layer].includes('gone') ? ' Small squares are dropped tokens.' : ''}`));
 }
 
 function jump(event) {
