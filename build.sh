@@ -17,7 +17,7 @@ usage() {
     cat <<'TEXT'
 usage: ./build.sh VERB [options]
 
-  setup                 install what building and testing need (.NET SDK 10, libturbojpeg, libwebp)
+  setup                 install what building and testing need (.NET SDK 10, libturbojpeg, libwebp, Chromium)
   build                 build everything
   run [ARGS]            ask the demo model a question about a picture; with ARGS, run 'parvts ARGS' instead
                         (ARGS that begin with an option go to 'parvts run')
@@ -132,6 +132,15 @@ want_image_libraries() {
     [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}" || say "going on without ${packages[*]}"
 }
 
+# The report of 'explain' is tested in a browser. Not fatal: without one its tests are skipped, by name.
+want_browser() {
+    local packages=()
+    [ -z "${PARVTS_CHROMIUM:-}" ] || return 0
+    [ -x /usr/bin/chromium ] || packages+=(chromium)
+    [ -x /usr/bin/chromedriver ] || packages+=(chromium-driver)
+    [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}" || say "going on without ${packages[*]}"
+}
+
 # --- verbs ------------------------------------------------------------------------------------------------------
 
 # Quiet where all is well, and never on standard output: 'run --json' prints nothing but its object.
@@ -146,6 +155,7 @@ dotnet_build() {
 verb_setup() {
     need_dotnet
     want_image_libraries
+    want_browser
     say ".NET SDK $(dotnet --version)"
 }
 
@@ -193,6 +203,7 @@ verb_test() {
     done
     need_dotnet
     want_image_libraries
+    want_browser
     [ -z "$build" ] || dotnet_build "$solution"
 
     local logs passed=0 failed=0 skipped=0 broken=() project name

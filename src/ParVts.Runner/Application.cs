@@ -43,6 +43,7 @@ internal static class Application
             RunCommand.Create(),
             ChatCommand.Create(),
             DumpCommand.Create(),
+            ExplainCommand.Create(),
             PlanCommand.Create(),
             EvalCommand.Create(),
             TuneCommand.Create(),

@@ -137,6 +137,9 @@ public sealed class Engine : IDisposable
         return new PromptImage(pixels);
     }
 
+    /// <summary>A prepared picture as the model sees it: resized, cropped or padded.</summary>
+    public RgbImage ShowImage(PromptImage image) => _preprocessor.ToImage(image.Pixels.Span);
+
     /// <summary>A prompt from a conversation: the model's template (or the one named) is put round it.</summary>
     /// <param name="messages">The turns; each image part stands for the next picture.</param>
     /// <param name="images">The pictures, in order.</param>

@@ -67,6 +67,25 @@ public sealed class ImagePreprocessor
         }
     }
 
+    /// <summary>The picture that a prepared one stands for: what the vision tower sees, as bytes again.</summary>
+    /// <exception cref="ArgumentException">The input is not <see cref="OutputLength"/> floats.</exception>
+    public RgbImage ToImage(ReadOnlySpan<float> pixels)
+    {
+        if (pixels.Length != OutputLength)
+            throw new ArgumentException($"The input has {pixels.Length} floats, not {OutputLength}.", nameof(pixels));
+        var image = new RgbImage(OutputSize.Width, OutputSize.Height);
+        int plane = pixels.Length / Channels;
+        for (int i = 0; i < pixels.Length; i++)
+        {
+            int channel = i / plane;
+            float black = _values[channel * 256], white = _values[channel * 256 + 255];
+            float level = MathF.Round((pixels[i] - black) / (white - black) * 255);
+            image.Pixels[i % plane * Channels + channel] = (byte)Math.Clamp(level, 0, 255);
+        }
+
+        return image;
+    }
+
     /// <summary>CLIP's size for a picture whose shorter side is to become <paramref name="edge"/>: the longer one is rounded down.</summary>
     internal static (long Height, long Width) ShortestEdgeSize(int height, int width, int edge)
     {

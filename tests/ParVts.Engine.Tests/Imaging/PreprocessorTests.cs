@@ -22,6 +22,16 @@ public class PreprocessorTests
     }
 
     [Test]
+    public void Prepared_pictures_can_be_shown_again()
+    {
+        RgbImage image = ResamplerTests.Noise(new Random(4), 24, 24);
+        var preprocessor = new ImagePreprocessor(Clip);
+        RgbImage shown = preprocessor.ToImage(preprocessor.Process(image));
+        Assert.That(shown.Pixels, Is.EqualTo(image.Pixels));
+        Assert.That(() => preprocessor.ToImage(new float[7]), Throws.ArgumentException);
+    }
+
+    [Test]
     public void Stretch_brings_both_sides_to_the_models_size()
     {
         RgbImage image = ResamplerTests.Noise(new Random(2), 37, 91);
