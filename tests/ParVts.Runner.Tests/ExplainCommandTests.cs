@@ -64,21 +64,6 @@ public sealed class ExplainCommandTests
         }
     }
 
-    [Test]
-    public void DivergenceIsTheSumByHand()
-    {
-        double[] p = FirstToken.LogProbabilities([MathF.Log(1), MathF.Log(1), MathF.Log(2), float.NegativeInfinity]);
-        double[] q = FirstToken.LogProbabilities([5, 5, 5, 5]);
-        using (Assert.EnterMultipleScope())
-        {
-            Assert.That(Math.Exp(p[2]), Is.EqualTo(0.5).Within(1e-6));
-            // 1/4 ln 1 + 1/4 ln 1 + 1/2 ln 2
-            Assert.That(FirstToken.Divergence(p, q), Is.EqualTo(0.5 * Math.Log(2)).Within(1e-6));
-            Assert.That(FirstToken.Divergence(q, p), Is.EqualTo(double.PositiveInfinity));
-            Assert.That(FirstToken.Divergence(q, q), Is.Zero);
-        }
-    }
-
     /// <summary>Runs it, and reads the data out of its page.</summary>
     private static Outcome Explain(DemoQuestion question, string policy, string name, out JsonElement page, params string[] more)
     {

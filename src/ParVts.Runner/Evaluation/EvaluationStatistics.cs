@@ -49,32 +49,4 @@ internal static class EvaluationStatistics
 
         return Math.Min(1, 2 * tail);
     }
-
-    /// <summary>KL(p || q) in nats of the distributions that two models' logits stand for; never negative.</summary>
-    public static double Divergence(IReadOnlyList<float> p, IReadOnlyList<float> q)
-    {
-        double[] logP = LogSoftmax(p);
-        double[] logQ = LogSoftmax(q);
-        double sum = 0;
-        for (int i = 0; i < logP.Length; i++)
-        {
-            // What p holds to be impossible adds nothing, whatever q makes of it.
-            double probability = Math.Exp(logP[i]);
-            if (probability != 0)
-                sum += probability * (logP[i] - logQ[i]);
-        }
-
-        // Rounding may leave a hair less than 0. NaN stays.
-        return sum < 0 ? 0 : sum;
-    }
-
-    private static double[] LogSoftmax(IReadOnlyList<float> logits)
-    {
-        double largest = logits.Max();
-        double sum = 0;
-        foreach (float logit in logits)
-            sum += Math.Exp(logit - largest);
-        double shift = largest + Math.Log(sum);
-        return [.. logits.Select(logit => logit - shift)];
-    }
 }

@@ -68,8 +68,6 @@ internal sealed class ExplainRun : IDisposable
     {
         ScheduleTrace trace = Result.Trace;
         ModelConfig config = _request.Engine.Config;
-        double[] policy = FirstToken.LogProbabilities(Result.PromptLogits!);
-        double[] dense = FirstToken.LogProbabilities(DenseResult.PromptLogits!);
         int side = config.Vision.PatchesPerSide;
         return new ExplainData
         {
@@ -79,9 +77,9 @@ internal sealed class ExplainRun : IDisposable
             Question = _request.Text.Text,
             Answer = Result.Text,
             DenseAnswer = DenseResult.Text,
-            Kl = FirstToken.Divergence(dense, policy),
-            Top = FirstToken.Top(policy, TopTokens, _request.Engine.Tokenizer),
-            DenseTop = FirstToken.Top(dense, TopTokens, _request.Engine.Tokenizer),
+            Kl = FirstToken.Divergence(DenseResult.PromptLogits!, Result.PromptLogits!),
+            Top = FirstToken.Top(Result.PromptLogits!, TopTokens, _request.Engine.Tokenizer),
+            DenseTop = FirstToken.Top(DenseResult.PromptLogits!, TopTokens, _request.Engine.Tokenizer),
             PrefillMs = Result.Times.Prefill,
             DensePrefillMs = DenseResult.Times.Prefill,
             Prefix = trace.Prefix,

@@ -1,5 +1,4 @@
 using ParVts.Engine.Generation;
-using ParVts.Runner.Evaluation;
 
 namespace ParVts.Runner.Tuning;
 
@@ -53,7 +52,7 @@ internal sealed class Tuner(InferenceEngine engine, IReadOnlyList<Prompt> prompt
         double sum = 0;
         for (int i = 0; i < prompts.Count; i++)
         {
-            sum += EvaluationStatistics.Divergence(dense[i], Logits(policy, prompts[i], cancellation));
+            sum += FirstToken.Divergence(dense[i], Logits(policy, prompts[i], cancellation));
 
             // A divergence is never negative: the mean cannot come back under the threshold.
             if (!(sum < threshold * prompts.Count))
