@@ -125,6 +125,18 @@ public sealed class EvalTableTests
     }
 
     [Test]
+    public void HalfALineIsDroppedEvenWhereNothingFollows()
+    {
+        string table = Scratch("half.csv");
+        string[] line = ["--limit", "1", "--out", table];
+        Assert.That(EvalRun.Of(line).Code, Is.Zero);
+        string text = File.ReadAllText(table);
+        File.WriteAllText(table, text + "dense,2,\"half a que");
+        Assert.That(EvalRun.Of(line).Code, Is.Zero);
+        Assert.That(File.ReadAllText(table), Is.EqualTo(text));
+    }
+
+    [Test]
     public void TakesInMoreQuestionsAndPolicies()
     {
         string table = Scratch("more.csv");
