@@ -70,15 +70,15 @@ public sealed class EvaluationStatisticsTests
         float[] uneven = [-50, -50 + MathF.Log(3)];
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(FirstToken.Divergence(even, uneven), Is.EqualTo(Math.Log(4.0 / 3) / 2).Within(1e-6));
+            Assert.That(TokenDistribution.Divergence(even, uneven), Is.EqualTo(Math.Log(4.0 / 3) / 2).Within(1e-6));
             Assert.That(
-                FirstToken.Divergence(uneven, even), Is.EqualTo((Math.Log(0.5) + 3 * Math.Log(1.5)) / 4).Within(1e-6));
-            Assert.That(FirstToken.Divergence(uneven, uneven), Is.Zero);
+                TokenDistribution.Divergence(uneven, even), Is.EqualTo((Math.Log(0.5) + 3 * Math.Log(1.5)) / 4).Within(1e-6));
+            Assert.That(TokenDistribution.Divergence(uneven, uneven), Is.Zero);
 
             // What one holds to be impossible, and what is beyond a double's exponent.
-            Assert.That(FirstToken.Divergence([0, 0, float.NegativeInfinity], [0, 0, 0]), Is.EqualTo(Math.Log(1.5)).Within(1e-12));
-            Assert.That(FirstToken.Divergence([0, 0, 0], [0, 0, float.NegativeInfinity]), Is.EqualTo(double.PositiveInfinity));
-            Assert.That(FirstToken.Divergence([3e4f, 0], [0, 3e4f]), Is.EqualTo(3e4).Within(1e-6));
+            Assert.That(TokenDistribution.Divergence([0, 0, float.NegativeInfinity], [0, 0, 0]), Is.EqualTo(Math.Log(1.5)).Within(1e-12));
+            Assert.That(TokenDistribution.Divergence([0, 0, 0], [0, 0, float.NegativeInfinity]), Is.EqualTo(double.PositiveInfinity));
+            Assert.That(TokenDistribution.Divergence([3e4f, 0], [0, 3e4f]), Is.EqualTo(3e4).Within(1e-6));
         }
     }
 

@@ -59,7 +59,7 @@ internal sealed record EvaluationAnswer
             IsCorrect = AnswerMatch.Equal(result.Text, question.Answer),
             Agrees = AnswerMatch.Equal(result.Text, dense.Text),
             Tokens = result.Tokens.Count,
-            Divergence = FirstToken.Divergence(dense.PromptLogits!, result.PromptLogits!),
+            Divergence = TokenDistribution.Divergence(dense.PromptLogits!, result.PromptLogits!),
             TokensKept = Enumerable.Range(0, layers).Average(layer => trace.KeptAt(layer).Count),
             TokensLastLayer = trace.KeptAt(layers).Count,
             FlopsShare = (double)trace.Flops / trace.FlopsDense,

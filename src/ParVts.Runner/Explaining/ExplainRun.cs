@@ -25,8 +25,12 @@ internal sealed class ExplainRun : IDisposable
         try
         {
             // The first run of a process reads weights from disk and compiles code; neither time should hold that.
-            Answering.Generate(_dense, request.Prompt, options with { MaxTokens = 1 });
-            _dense.Reset();
+            foreach (Session session in new[] { _dense, Session })
+            {
+                Finished(Answering.Generate(session, request.Prompt, options with { MaxTokens = 1 }));
+                session.Reset();
+            }
+
             DenseResult = Finished(Answering.Generate(_dense, request.Prompt, options));
             Result = Finished(Answering.Generate(Session, request.Prompt, options));
         }
@@ -77,9 +81,9 @@ internal sealed class ExplainRun : IDisposable
             Question = _request.Text.Text,
             Answer = Result.Text,
             DenseAnswer = DenseResult.Text,
-            Kl = FirstToken.Divergence(DenseResult.PromptLogits!, Result.PromptLogits!),
-            Top = FirstToken.Top(Result.PromptLogits!, TopTokens, _request.Engine.Tokenizer),
-            DenseTop = FirstToken.Top(DenseResult.PromptLogits!, TopTokens, _request.Engine.Tokenizer),
+            Kl = TokenDistribution.Divergence(DenseResult.PromptLogits!, Result.PromptLogits!),
+            Top = TokenDistribution.Top(Result.PromptLogits!, TopTokens, _request.Engine.Tokenizer),
+            DenseTop = TokenDistribution.Top(DenseResult.PromptLogits!, TopTokens, _request.Engine.Tokenizer),
             PrefillMs = Result.Times.Prefill,
             DensePrefillMs = DenseResult.Times.Prefill,
             Prefix = trace.Prefix,

@@ -52,7 +52,7 @@ internal sealed class Tuner(InferenceEngine engine, IReadOnlyList<Prompt> prompt
         double sum = 0;
         for (int i = 0; i < prompts.Count; i++)
         {
-            sum += FirstToken.Divergence(dense[i], Logits(policy, prompts[i], cancellation));
+            sum += TokenDistribution.Divergence(dense[i], Logits(policy, prompts[i], cancellation));
 
             // A divergence is never negative: the mean cannot come back under the threshold.
             if (!(sum < threshold * prompts.Count))

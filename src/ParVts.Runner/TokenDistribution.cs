@@ -4,7 +4,7 @@ using ParVts.Runner.Explaining;
 namespace ParVts.Runner;
 
 /// <summary>Distributions of the first new token.</summary>
-internal static class FirstToken
+internal static class TokenDistribution
 {
     /// <summary>The logarithms of the probabilities that logits stand for, at temperature 1.</summary>
     private static double[] LogProbabilities(IReadOnlyList<float> logits)
