@@ -125,5 +125,11 @@ internal sealed class ChatLoop(Conversation conversation, bool json, bool verbos
             $"rows: {trace.Prefix} prefix, {trace.Visual} visual, {trace.Text} text; {trace.Flops / 1e9:0.###} GFLOP ({Sizes.Percent(share)} of dense)"));
         Terminal.Note($"rows by layer: {string.Join(" ", trace.RowsByLayer)}");
         Terminal.Note($"KV by layer:   {string.Join(" ", trace.KvRowsByLayer)}");
+        foreach (ScheduleEvent done in trace.Events)
+        {
+            string score = done.Score is null ? "" : $", by {done.Score}";
+            string note = done.Note is null ? "" : $" ({done.Note})";
+            Terminal.Note($"layer {done.Layer}: {done.Kind.ToString().ToLowerInvariant()}, {done.Kept.Count} visual tokens there{score}{note}");
+        }
     }
 }

@@ -11,6 +11,16 @@ public sealed class ExitCodeTests
     [TestCase("run --model MODEL --prompt x --wings", "--wings")]
     [TestCase("run --model MODEL --prompt x --policy nope", "dense")]
     [TestCase("run --model MODEL --prompt x --policy dense:keep=3", "keep")]
+    [TestCase("run --model MODEL --prompt x --policy parvts:keep=0", "keep is a count of at least 1")]
+    [TestCase("run --model MODEL --prompt x --policy parvts:migrate=8", "migrate is 0 to 7 here")]
+    [TestCase("run --model MODEL --prompt x --policy vtw:layer=8", "layer is 0 to 7 here")]
+    [TestCase("run --model MODEL --prompt x --policy cls-prune+random", "contradict each other")]
+    [TestCase("run --model MODEL --prompt x --policy vtw:layer=2+fastv:layer=4", "contradict each other")]
+    [TestCase("run --model MODEL --prompt x --policy @POLICY2", "this program reads version 1")]
+    [TestCase("tune --model MODEL --images IMAGES --policy fastv --out SCRATCH/t.json", "these have: parvts, vtw")]
+    [TestCase("tune --model MODEL --images IMAGES --policy vtw --threshold 0 --out SCRATCH/t.json", "--threshold")]
+    [TestCase("tune --model MODEL --images IMAGES --policy vtw --limit 0 --out SCRATCH/t.json", "--limit")]
+    [TestCase("eval --model MODEL --data EVAL --policy parvts:migrate=9", "migrate is 0 to 7 here")]
     [TestCase("run --model MODEL --prompt x --device tpu", "cuda:N")]
     [TestCase("run --model MODEL --prompt x --template nope", "auto")]
     [TestCase("run --model MODEL --prompt x --image-aspect round", "round")]
@@ -39,6 +49,10 @@ public sealed class ExitCodeTests
 
     [TestCase("run --model SCRATCH/none --prompt x", "config.json")]
     [TestCase("run --model MODEL --prompt x --image SCRATCH/none.png", "none.png")]
+    [TestCase("run --model MODEL --prompt x --policy @SCRATCH/none.json", "none.json")]
+    [TestCase("run --model MODEL --prompt x --policy @EVAL", "policy file")]
+    [TestCase("tune --model MODEL --images SCRATCH/none --policy vtw --out SCRATCH/t.json", "none")]
+    [TestCase("tune --model MODEL --images MODEL --policy vtw --out SCRATCH/t.json", "no pictures")]
     [TestCase("run --model MODEL --prompt x --image EVAL", "")]
     [TestCase("run --model MODEL --prompt-file SCRATCH/none.txt", "none.txt")]
     [TestCase("inspect EVAL", "eval.jsonl")]
@@ -85,10 +99,14 @@ public sealed class ExitCodeTests
         if (makeFile)
             File.WriteAllText(Path.Combine(DemoModel.Scratch, "file"), "");
         string image = DemoModel.Question("presence").Image;
+        string policy = Path.Combine(DemoModel.Scratch, "version2.json");
+        File.WriteAllText(policy, """{"version": 2, "policy": "dense"}""");
         return Parvts.Run(line.Length == 0 ? [] : [.. line.Split(' ').Select(Fill)]);
 
         string Fill(string word) => word
             .Replace("MODEL", DemoModel.Model, StringComparison.Ordinal)
+            .Replace("POLICY2", policy, StringComparison.Ordinal)
+            .Replace("IMAGES", Path.GetDirectoryName(image), StringComparison.Ordinal)
             .Replace("IMAGE", image, StringComparison.Ordinal)
             .Replace("EVAL", DemoModel.Questions, StringComparison.Ordinal)
             .Replace("SCRATCH", DemoModel.Scratch, StringComparison.Ordinal);

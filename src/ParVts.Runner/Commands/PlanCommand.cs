@@ -1,6 +1,8 @@
 using System.CommandLine;
+using System.Globalization;
 using ParVts.Engine.Compute;
 using ParVts.Engine.Generation;
+using ParVts.Engine.Scheduling;
 using ParVts.Runner.Options;
 using ParVts.Runner.Output;
 
@@ -30,30 +32,52 @@ internal static class PlanCommand
         using Request request = options.Open(parse, capped: false);
         using Session session = request.Engine.CreateSession(request.Policy);
         MemoryPlan plan = session.Plan(request.Prompt, request.Options);
+        ScheduleTrace schedule = session.PlanTrace(request.Prompt);
         long? cap = options.Model.MemoryCap(parse);
         if (parse.GetValue(CommonOptions.Json))
-            WriteJson(request, plan, cap);
+            WriteJson(request, session.Policy, plan, schedule, cap);
         else
-            WriteTable(request, plan);
+            WriteTable(request, session.Policy, plan, schedule);
         plan.Require(cap);
         return (int)ExitCode.Done;
     }
 
-    private static void WriteTable(Request request, MemoryPlan plan)
+    private static void WriteTable(Request request, string policy, MemoryPlan plan, ScheduleTrace schedule)
     {
         Console.Out.WriteLine(
             $"{request.Prompt.Length} prompt tokens ({VisualTokens(request)} visual), "
-            + $"at most {request.Options.MaxTokens} new tokens, policy {request.Policy}, device {request.Engine.DeviceName}");
+            + $"at most {request.Options.MaxTokens} new tokens, policy {policy}, device {request.Engine.DeviceName}");
         Spectre.Console.Table table = Terminal.CreateTable("memory", "bytes", "");
         foreach ((string name, long bytes) in Categories(plan))
             table.AddTextRow(name, Sizes.Count(bytes), Sizes.Mebibytes(bytes));
         Terminal.Out.Write(table);
+        double share = schedule.FlopsDense == 0 ? 1 : (double)schedule.Flops / schedule.FlopsDense;
+        Console.Out.WriteLine(string.Create(
+            CultureInfo.InvariantCulture,
+            $"prefill: {schedule.Flops / 1e9:0.###} GFLOP, {Sizes.Percent(share)} of dense; rows by layer {Runs(schedule.RowsByLayer)}; KV rows {Runs(schedule.KvRowsByLayer)}"));
     }
 
-    private static void WriteJson(Request request, MemoryPlan plan, long? cap) => JsonOutput.Write(json =>
+    // "3 × 669, 19 × 128": equal neighbours together.
+    private static string Runs(int[] values)
+    {
+        var runs = new List<string>();
+        for (int start = 0; start < values.Length;)
+        {
+            int end = start;
+            while (end < values.Length && values[end] == values[start])
+                end++;
+            runs.Add($"{end - start} × {values[start]}");
+            start = end;
+        }
+
+        return string.Join(", ", runs);
+    }
+
+    private static void WriteJson(
+        Request request, string policy, MemoryPlan plan, ScheduleTrace schedule, long? cap) => JsonOutput.Write(json =>
     {
         json.WriteString("device", request.Engine.DeviceName);
-        json.WriteString("policy", request.Policy);
+        json.WriteString("policy", policy);
         json.WriteNumber("prompt_tokens", request.Prompt.Length);
         json.WriteNumber("visual_tokens", VisualTokens(request));
         json.WriteNumber("max_tokens", request.Options.MaxTokens);
@@ -61,6 +85,10 @@ internal static class PlanCommand
         foreach ((string name, long bytes) in Categories(plan))
             json.WriteNumber(name, bytes);
         json.WriteEndObject();
+        json.WriteNumber("flops", schedule.Flops);
+        json.WriteNumber("flops_dense", schedule.FlopsDense);
+        json.WriteNumbers("rows_by_layer", schedule.RowsByLayer);
+        json.WriteNumbers("kv_rows_by_layer", schedule.KvRowsByLayer);
         if (cap is long limit)
         {
             json.WriteNumber("memory_cap", limit);

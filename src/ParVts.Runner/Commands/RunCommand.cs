@@ -1,5 +1,7 @@
 using System.CommandLine;
 using ParVts.Engine.Generation;
+using ParVts.Engine.Scheduling;
+using ParVts.Runner.Explaining;
 using ParVts.Runner.Options;
 using ParVts.Runner.Output;
 
@@ -13,7 +15,7 @@ internal static class RunCommand
         var options = new RunOptions();
         var show = new Option<bool>("--show")
         {
-            Description = "Show the pictures (as blocks, where the terminal can) and the question on standard error.",
+            Description = "Show the pictures (as blocks, where the terminal can), the question, and which visual tokens stayed, on standard error.",
         };
         var command = new CommandWithExamples(
             "run",
@@ -53,14 +55,34 @@ internal static class RunCommand
         }
 
         Console.Out.WriteLine();
+        if (show)
+            ShowTokens(request, result.Trace);
         Terminal.Note(report.Summary());
         return (int)ExitCode.Done;
+    }
+
+    // Each picture as the last layer sees it, where something left.
+    private static void ShowTokens(Request request, ScheduleTrace trace)
+    {
+        int layers = trace.RowsByLayer.Length;
+        int alive = trace.KeptAt(layers).Count;
+        if (alive == trace.Visual)
+            return;
+        ExplainGrid grid = ExplainRun.GridOf(request.Engine.Config);
+        TokenState[] states = TokenStates.At(trace.Events.Select(ExplainRun.EventOf), trace.Visual, layers);
+        for (int image = 0; image < request.Prompt.Images.Count; image++)
+        {
+            TokenState[] own = states[(image * grid.Tokens)..((image + 1) * grid.Tokens)];
+            TerminalPicture.Show(
+                $"{request.Pictures[image].Name}: {own.Count(state => state != TokenState.Dropped)} of {grid.Tokens} visual tokens stayed",
+                TokenOverlay.Draw(request.Engine.ShowImage(request.Prompt.Images[image]), grid, own));
+        }
     }
 
     private static void Show(Request request)
     {
         foreach (Picture picture in request.Pictures)
-            TerminalPicture.Show(picture);
+            TerminalPicture.Show($"{picture.Name} ({picture.Image.Width}×{picture.Image.Height})", picture.Image);
         Terminal.Note($"> {request.Text.Text}");
     }
 }

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Text.Json.Nodes;
 using ParVts.Engine.Generation;
 using ParVts.Engine.Scheduling;
@@ -110,8 +111,11 @@ internal static class TuneCommand
             return (int)ExitCode.Done;
         }
 
-        Terminal.Note(
-            $"no setting of '{request.Policy}' stays under {request.Threshold} nats; nothing was written. Raise --threshold, or keep more tokens.");
+        TuningTrial closest = tuner.Trials.MinBy(trial => trial.Divergence)!;
+        Terminal.Note(string.Create(
+            CultureInfo.InvariantCulture,
+            $"no setting of '{request.Policy}' stays under {request.Threshold} nats; nothing was written. The closest is '{closest.Policy}', "
+            + $"at {closest.Divergence:0.####} or more. Raise --threshold, or keep more tokens."));
         return (int)ExitCode.Failed;
     }
 
@@ -146,7 +150,7 @@ internal static class TuneCommand
         foreach (TuningTrial trial in trials)
         {
             table.AddTextRow(
-                [trial.Policy, Sizes.Percent(trial.FlopsShare), trial.Divergence.ToString("0.0000", System.Globalization.CultureInfo.InvariantCulture), trial == best ? "chosen" : ""]);
+                [trial.Policy, Sizes.Percent(trial.FlopsShare), trial.Divergence.ToString("0.0000", CultureInfo.InvariantCulture), trial == best ? "chosen" : ""]);
         }
 
         Terminal.Out.Write(table);

@@ -72,7 +72,6 @@ internal sealed class ExplainRun : IDisposable
     {
         ScheduleTrace trace = Result.Trace;
         ModelConfig config = _request.Engine.Config;
-        int side = config.Vision.PatchesPerSide;
         return new ExplainData
         {
             Model = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(_request.Engine.Directory))),
@@ -89,7 +88,7 @@ internal sealed class ExplainRun : IDisposable
             Prefix = trace.Prefix,
             Visual = trace.Visual,
             Text = trace.Text,
-            Grid = new ExplainGrid(side, side, config.VisualTokensPerImage - side * side),
+            Grid = GridOf(config),
             KvRowBytes = trace.KvRowBytes,
             Images = [.. Pictures.Select((picture, i) => new ExplainImage(NameOf(_request.Pictures[i]), ExplainReport.DataUri(picture)))],
             Layers = [.. Enumerable.Range(0, config.Text.Layers).Select(layer => LayerOf(trace, DenseResult.Trace, layer))],
@@ -113,7 +112,15 @@ internal sealed class ExplainRun : IDisposable
         trace.KvRowsByLayer[layer],
         trace.FlopsByLayer[layer]);
 
-    private static ExplainEvent EventOf(ScheduleEvent done) => new()
+    /// <summary>How a picture's visual tokens lie on it.</summary>
+    public static ExplainGrid GridOf(ModelConfig config)
+    {
+        int side = config.Vision.PatchesPerSide;
+        return new ExplainGrid(side, side, config.VisualTokensPerImage - side * side);
+    }
+
+    /// <summary>A decision as the page tells it.</summary>
+    public static ExplainEvent EventOf(ScheduleEvent done) => new()
     {
         Layer = done.Layer,
         Kind = done.Kind.ToString().ToLowerInvariant(),

@@ -20,10 +20,13 @@ internal enum TokenState
 internal static class TokenStates
 {
     /// <summary>The state of every visual token at the entry of a layer; after the last where it is the number of layers.</summary>
-    public static TokenState[] At(ExplainData data, int layer)
+    public static TokenState[] At(ExplainData data, int layer) => At(data.Events, data.Visual, layer);
+
+    /// <summary>The same from the policy's decisions and the number of visual tokens.</summary>
+    public static TokenState[] At(IEnumerable<ExplainEvent> events, int visual, int layer)
     {
-        var states = new TokenState[data.Visual];
-        ExplainEvent[] past = [.. data.Events.Where(done => done.Layer <= layer)];
+        var states = new TokenState[visual];
+        ExplainEvent[] past = [.. events.Where(done => done.Layer <= layer)];
         if (past.Length == 0)
             return states;
         IReadOnlyList<int>? subject = SubjectAfter(past);

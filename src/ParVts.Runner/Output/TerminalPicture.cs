@@ -12,10 +12,9 @@ internal static class TerminalPicture
     private const string UpperHalf = "\u2580";
 
     /// <summary>Shows the picture on standard error; a plain line where that cannot show it.</summary>
-    public static void Show(Picture picture)
+    public static void Show(string caption, RgbImage image)
     {
-        RgbImage image = picture.Image;
-        Terminal.Note($"{picture.Name} ({image.Width}×{image.Height})");
+        Terminal.Note(caption);
         Profile profile = Terminal.Error.Profile;
         if (!Terminal.IsInteractive || !profile.Capabilities.Unicode || profile.Capabilities.ColorSystem < ColorSystem.EightBit)
             return;
