@@ -29,7 +29,8 @@ usage: .\build.ps1 VERB [options]
     --filter EXPR       only tests whose name matches: a word, or an expression such as 'FullyQualifiedName~Text'
     --no-build          run what was built last
   format [--verify]     format the code, or only say what is not formatted
-  bench                 matrix products and a 1.26 G-parameter model (against OpenBLAS and llama.cpp: build.sh, on Linux)
+  bench                 matrix products and a 1.26 G-parameter model and policies on it (against OpenBLAS and llama.cpp: build.sh, on Linux)
+  mutants [WORD]        plants known faults one at a time (needs bash: Git's, or WSL)
   pack                  the runner as artifacts\parvts-VERSION.zip with its checksum
   clean                 remove all that was built
   help                  this text
@@ -159,7 +160,7 @@ function Invoke-Bench {
     Install-Sdk
     Invoke-Build 'tools/ParVts.Bench'
     $bench = "tools/ParVts.Bench/bin/Release/$framework/ParVts.Bench.dll"
-    $model = 'artifacts/bench-model'
+    $model = 'artifacts/bench-model-576'
     # A folder that is there is whole.
     if (-not (Test-Path $model)) {
         if (Test-Path "$model.partial") { Remove-Item -Recurse -Force "$model.partial" }
@@ -169,6 +170,7 @@ function Invoke-Bench {
     }
     dotnet $bench gemm --threads 2
     dotnet $bench model $model --threads 2 --prompt 640 --decode 16 --repeats 3
+    dotnet $bench schedules $model --threads 2
     exit $LASTEXITCODE
 }
 
@@ -198,6 +200,7 @@ switch ($Verb) {
     'test' { Invoke-Test $Rest }
     'format' { Invoke-Format $Rest }
     'bench' { Invoke-Bench }
+    'mutants' { Install-Sdk; bash tools/mutants/run.sh $Rest; exit $LASTEXITCODE }
     'pack' { Invoke-Pack }
     'clean' { Invoke-Clean }
     { $_ -in 'help', '-h', '--help' } { Write-Output $usage }

@@ -29,6 +29,9 @@ usage: ./build.sh VERB [options]
   format [--verify]     format the code, or only say what is not formatted
   bench [--save]        matrix products against OpenBLAS, a 1.26 G-parameter model against llama.cpp;
                         --save writes docs/measurements/cpu-DATE.md (needs 8 GB of disk and some minutes)
+  bench schedules [--save]
+                        prefill of policies beside dense on that model, and from one picture to five (a quarter of an hour)
+  mutants [WORD]        plants known faults one at a time, and shows which test notices each
   pack                  the runner as artifacts/parvts-VERSION.tar.gz with its checksum
   clean                 remove all that was built
   help                  this text
@@ -276,6 +279,10 @@ verb_format() {
 
 verb_bench() {
     need_dotnet
+    if [ "${1:-}" = schedules ]; then
+        dotnet_build tools/ParVts.Bench
+        exec tools/peers/schedules.sh "${@:2}"
+    fi
     has_library libopenblas.so.0 || apt_install libopenblas0 || say "going on without OpenBLAS"
     command -v node >/dev/null || apt_install nodejs npm || say "going on without llama.cpp"
     ! command -v node >/dev/null || command -v npm >/dev/null || apt_install npm || say "going on without llama.cpp"
@@ -283,6 +290,11 @@ verb_bench() {
         apt_install python3-numpy || say "going on without llama.cpp"
     dotnet_build tools/ParVts.Bench
     exec tools/peers/bench.sh "$@"
+}
+
+verb_mutants() {
+    need_dotnet
+    exec tools/mutants/run.sh "$@"
 }
 
 verb_pack() {
@@ -307,7 +319,7 @@ verb_clean() {
 verb=${1:-help}
 [ $# -eq 0 ] || shift
 case $verb in
-    setup | build | run | test | format | bench | pack | clean) "verb_$verb" "$@" ;;
+    setup | build | run | test | format | bench | mutants | pack | clean) "verb_$verb" "$@" ;;
     help | -h | --help) usage ;;
     *) usage >&2; die "there is no verb '$verb'" 2 ;;
 esac

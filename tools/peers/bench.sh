@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 readonly bench=(dotnet tools/ParVts.Bench/bin/Release/net10.0/ParVts.Bench.dll)
-readonly ours=artifacts/bench-model
+readonly ours=artifacts/bench-model-576
 readonly peers=artifacts/peers
 readonly theirs=$peers/model.gguf
 threads=2 prompt=640 decode=16 rounds=3 save=

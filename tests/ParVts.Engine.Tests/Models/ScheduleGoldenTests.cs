@@ -133,12 +133,12 @@ public class ScheduleGoldenTests
         {
             foreach (string file in Directory.GetFiles(folder, "*-*.json").Order())
             {
-                string name = (folder == own ? "own " : "") + Path.GetFileNameWithoutExtension(file);
+                string name = Path.GetFileNameWithoutExtension(file);
                 if (!File.Exists(Path.ChangeExtension(file, ".safetensors")))
                     continue;
                 using JsonDocument json = JsonDocument.Parse(File.ReadAllText(file));
                 JsonElement method = json.RootElement.GetProperty("method");
-                var data = new TestCaseData(file) { TestName = "Schedule " + name };
+                var data = new TestCaseData(file) { TestName = folder == own ? $"Own_schedule_{name.Replace('-', '_')}" : $"Schedule {name}" };
                 yield return PolicyRegistry.All.Any(info => info.Name == method.GetString())
                     ? data
                     : data.Ignore($"policy '{method}' is not there yet");

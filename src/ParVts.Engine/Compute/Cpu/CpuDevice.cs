@@ -10,7 +10,7 @@ namespace ParVts.Engine.Compute.Cpu;
 /// their stored type and are widened in registers; arithmetic is float32. Results do not depend on the number of
 /// threads.
 /// </summary>
-public sealed unsafe class CpuDevice : ComputeDevice
+public sealed unsafe partial class CpuDevice : ComputeDevice
 {
     // Below this many elements an operation is not worth waking the other threads for.
     private const long SerialElements = 16 * 1024;
@@ -191,64 +191,6 @@ public sealed unsafe class CpuDevice : ComputeDevice
     }
 
     /// <inheritdoc/>
-    public override void Probe(
-        in Tensor q, in KvLayer layer, AttentionPlan plan, float scale, in Tensor logSumExp, in Tensor rows,
-        ProbeReduction reduction, in Tensor output)
-    {
-        Check(q.Columns % (layer.HeadDim * layer.Heads) == 0, "Probe: heads are not a multiple of the KV heads");
-        int heads = q.Columns / layer.HeadDim;
-        Check(logSumExp.Rows == q.Rows && logSumExp.Columns == heads, "Probe: the log-sum-exp does not match");
-        int lines = reduction switch { ProbeReduction.Heads => rows.Columns, ProbeReduction.Rows => heads, _ => 1 };
-        Check(output.Rows == lines && output.Columns == layer.Length, "Probe: the output does not match");
-        CheckIndices(rows, q.Rows);
-        AttentionProbe.Run(Pool, q, layer, plan, scale, logSumExp, rows, reduction, output);
-    }
-
-    /// <inheritdoc/>
-    public override void GatherRows(in Tensor x, in Tensor rows, in Tensor output)
-    {
-        Check(x.Columns == output.Columns && rows.Columns == output.Rows, "GatherRows: shapes do not match");
-        CheckIndices(rows, x.Rows);
-        RowMoves.Gather(x, rows, output);
-    }
-
-    /// <inheritdoc/>
-    public override void MergeRows(in Tensor x, in Tensor offsets, in Tensor sources, in Tensor weights, in Tensor output)
-    {
-        Check(
-            x.Columns == output.Columns && offsets.Columns == output.Rows + 1 && sources.Columns == weights.Columns,
-            "MergeRows: shapes do not match");
-        Check(offsets.Integers[0] == 0 && offsets.Integers[output.Rows] == sources.Columns, "MergeRows: the offsets do not match");
-        CheckIndices(sources, x.Rows);
-        RowMoves.Merge(x, offsets, sources, weights, output);
-    }
-
-    /// <inheritdoc/>
-    public override void FusePaths(in Tensor x, in Tensor first, in Tensor second, in Tensor weights)
-    {
-        Check(first.Columns == second.Columns && first.Columns == weights.Columns, "FusePaths: shapes do not match");
-        CheckIndices(first, x.Rows);
-        CheckIndices(second, x.Rows);
-        RowMoves.Fuse(x, first, second, weights);
-    }
-
-    /// <inheritdoc/>
-    public override void PathWeights(in Tensor logSumExp, in Tensor first, in Tensor second, in Tensor output)
-    {
-        Check(first.Columns == second.Columns && first.Columns == output.Columns, "PathWeights: shapes do not match");
-        CheckIndices(first, logSumExp.Rows);
-        CheckIndices(second, logSumExp.Rows);
-        RowMoves.PathWeights(logSumExp, first, second, output);
-    }
-
-    /// <inheritdoc/>
-    public override void KeepKeys(in KvLayer layer, in Tensor rows)
-    {
-        CheckIndices(rows, layer.Length);
-        RowMoves.KeepKeys(layer, rows);
-    }
-
-    /// <inheritdoc/>
     public override void Activate(in Tensor x, Activation function) => RunActivation(x, default, function);
 
     /// <inheritdoc/>
@@ -284,16 +226,6 @@ public sealed unsafe class CpuDevice : ComputeDevice
     {
         if (!condition)
             throw new ArgumentException(message);
-    }
-
-    private static void CheckIndices(in Tensor rows, int count, [CallerMemberName] string operation = "")
-    {
-        Check(rows.Type == TensorType.I32, "row numbers are I32");
-        for (int i = 0; i < rows.Columns; i++)
-        {
-            if ((uint)rows.Integers[i] >= (uint)count)
-                throw new ArgumentException($"{operation}: there is no row {rows.Integers[i]} of {count}");
-        }
     }
 
     private static void CheckSame(in Tensor x, in Tensor y, [CallerMemberName] string operation = "")

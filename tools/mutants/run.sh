@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# Mutation tests (contract G8): plants one fault at a time in a copy of the sources and runs the test that has to notice.
+# './build.sh mutants [WORD]' runs it; WORD picks the mutants whose names hold it. Prints a markdown table; fails where a
+# mutant survives, where its place is not found any more, or where the unchanged sources do not pass.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+only=${1:-}
+
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+git -C "$root" ls-files -z --cached --others --exclude-standard | (cd "$root" && xargs -0 cp --parents -t "$copy")
+cd "$copy"
+
+readonly tests=tests/ParVts.Engine.Tests
+rows=() survivors=0
+
+build() {
+    dotnet build "$tests" -c Release -v quiet -nologo -clp:ErrorsOnly -p:RunAnalyzers=false -p:RestoreLockedMode=true >build.log 2>&1
+}
+
+# passes TEST...: true where every test of these names passes, and there is one.
+passes() {
+    local name filter=
+    for name in "$@"; do filter+="${filter:+|}Name~$name"; done
+    dotnet "$tests/bin/Release/net10.0/ParVts.Engine.Tests.dll" --progress off --no-ansi --filter "$filter" >test.log 2>&1
+}
+
+# mutant NAME FILE OLD NEW TEST: NEW in place of OLD (which must be there exactly once) must turn TEST red.
+mutant() {
+    local name=$1 file=$2 old=$3 new=$4 test=$5 text verdict
+    [[ $name == *"$only"* ]] || return 0
+    echo "mutant: $name" >&2
+    text=$(<"$file")
+    if [[ $text != *"$old"* || ${text#*"$old"} == *"$old"* ]]; then
+        verdict="**place not found**"
+    else
+        cp "$file" kept
+        printf '%s\n' "${text/"$old"/"$new"}" >"$file"
+        if ! build; then
+            verdict="**does not build**"
+            cat build.log >&2
+        elif passes "$test"; then
+            verdict="**survived**"
+        else
+            verdict=killed
+        fi
+        mv kept "$file"
+    fi
+    [ "$verdict" = killed ] || survivors=$((survivors + 1))
+    rows+=("| $name | \`${file#src/ParVts.Engine/}\` | \`$test\` | $verdict |")
+}
+
+killers=(
+    Own_schedule_ Packed_paths_equal_two_separate_runs Rows_and_cache_are_as_long_as_planned Ties_go_to_the_lower_index
+    Random_plans_keep_the_budget Path_weights_follow_the_log_sum_exp Paths_fuse_row_by_row Another_question_about_the_same_picture
+    Decoding_equals_replaying_the_frozen_trace Probes_are_the_probabilities_of_the_plan What_rows_that_left_leave_behind_is_never_read
+)
+build || { cat build.log >&2; echo "mutants: the sources do not build" >&2; exit 1; }
+passes "${killers[@]}" || { tail -n 40 test.log >&2; echo "mutants: the unchanged sources do not pass" >&2; exit 1; }
+
+readonly engine=src/ParVts.Engine
+mutant "path B is ignored" $engine/Models/ScheduleExecutor.cs \
+    'device.FusePaths(workspace.Hidden, first, second, weights);' '' Own_schedule_parvts_1
+mutant "path B sees path A" $engine/Scheduling/ScheduleState.cs \
+    'new KeyRange(0, cached + prefix, KeyRule.Full)' 'new KeyRange(0, cached + rest, KeyRule.Full)' Packed_paths_equal_two_separate_runs
+mutant "the rest's keys stay in the cache" $engine/Models/ScheduleExecutor.cs \
+    'kv.Truncate(layer, state.CachedRowsOf(layer) + state.StoredRowsOf(layer));' '' Rows_and_cache_are_as_long_as_planned
+mutant "a KV length is off by one" $engine/Models/ScheduleExecutor.cs \
+    'state.CachedRowsOf(layer) + state.StoredRowsOf(layer));' 'state.CachedRowsOf(layer) + state.StoredRowsOf(layer) + 1);' \
+    Rows_and_cache_are_as_long_as_planned
+mutant "pruned before the decoder, and called ParVTS" $engine/Scheduling/Policies/ParVtsPolicy.cs \
+    'subject.Length == visual || _migrate.Value == 0' 'subject.Length >= 0' Own_schedule_parvts_1
+mutant "fused one layer late" $engine/Scheduling/Policies/ParVtsPolicy.cs \
+    'if (state.Layer != _migrate.Value)' 'if (state.Layer != _migrate.Value + 1)' Own_schedule_parvts_2
+mutant "the fusion's weights are exchanged" $engine/Compute/Cpu/RowMoves.cs \
+    'a[d] = weight * a[d] + other * b[d];' 'a[d] = other * a[d] + weight * b[d];' Paths_fuse_row_by_row
+mutant "the log-sum-exp weighs the wrong path" $engine/Compute/Cpu/RowMoves.cs \
+    'MathF.Exp(b - a)' 'MathF.Exp(a - b)' Path_weights_follow_the_log_sum_exp
+mutant "mass over all keys, not the path's visual ones" $engine/Models/ScheduleExecutor.cs \
+    'rows.Rows[row].Role == RowRole.Visual && rows.Paths[row] == rows.Paths[before]' 'true' Own_schedule_parvts_4
+mutant "the lowest scores stay" $engine/Scheduling/Selection.cs \
+    'keys[b].CompareTo(keys[a])' 'keys[a].CompareTo(keys[b])' Ties_go_to_the_lower_index
+mutant "class-token attention of the first block" $engine/Models/VisionTower.cs \
+    'block == _weights.Layers.Length - 1 && policy' 'block == 0 && policy' Own_schedule_cls_prune_1
+mutant "the first row is probed, not the last" $engine/Models/ScheduleExecutor.cs \
+    'device.Upload<int>([rows - 1], ids);' 'device.Upload<int>([0], ids);' Own_schedule_fastv_1
+mutant "rotary positions stay behind when rows move" $engine/Models/Decoder.cs \
+    'if (_schedule.ChangeRows(workspace, kv, state))' 'if (_schedule.ChangeRows(workspace, kv, state) && layer < 0)' Own_schedule_fastv_1
+mutant "a probe forgets the scale" $engine/Compute/Cpu/AttentionProbe.cs \
+    'MathF.Exp(work->Scale * score - logSumExp)' 'MathF.Exp(score - logSumExp)' Probes_are_the_probabilities_of_the_plan
+mutant "value: none adds values after all" $engine/Compute/Cpu/SegmentAttention.cs \
+    'if (range.Value == ValueRule.Own)' 'if (range.Value != ValueRule.Sink)' Random_plans_keep_the_budget
+mutant "another question takes the pruned cache" $engine/Generation/CachedTurns.cs \
+    'return Math.Min(tokens, turn.Whole);' 'return tokens;' Another_question_about_the_same_picture
+mutant "the decoded token's position counts the rows that are left" $engine/Generation/Session.Generation.cs \
+    'int position = prompt.Length + tokens.Count - 1;' 'int position = _run.Kv.Length(0);' Decoding_equals_replaying_the_frozen_trace
+mutant "the trace counts half of the pairs' work" $engine/Scheduling/ScheduleTrace.cs \
+    '2 * pairs * query' 'pairs * query' Own_schedule_dense_1
+
+[ ${#rows[@]} -gt 0 ] || { echo "mutants: there is none with '$only' in its name" >&2; exit 2; }
+echo "| planted fault | in | test | |"
+echo "|---|---|---|---|"
+printf '%s\n' "${rows[@]}"
+echo
+echo "${#rows[@]} mutants, $survivors not killed"
+[ "$survivors" -eq 0 ]
