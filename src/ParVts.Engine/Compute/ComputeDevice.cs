@@ -111,8 +111,8 @@ public abstract class ComputeDevice : IDisposable
     public abstract void RotaryTable(in Tensor positions, in Tensor frequencies, in Tensor output);
 
     /// <summary>Rotates q in place and writes rotated k, and v, to rows <paramref name="firstRow"/> … of the layer.</summary>
-    /// <param name="q">[R, heads·head_dim] F32.</param>
-    /// <param name="k">[R, kv_heads·head_dim] F32.</param>
+    /// <param name="q">[R, heads·head_dim] F32; default where only keys and values are stored.</param>
+    /// <param name="k">[R, kv_heads·head_dim] F32; default, with <paramref name="v"/>, where only queries are rotated.</param>
     /// <param name="v">[R, kv_heads·head_dim] F32.</param>
     /// <param name="table">[R, head_dim] from <see cref="RotaryTable"/>; default where a model has no rotary positions.</param>
     /// <param name="layer">The layer's store, extended to hold the rows.</param>
@@ -163,6 +163,12 @@ public abstract class ComputeDevice : IDisposable
     /// <param name="rows">[1, n] I32, each below R, in any order.</param>
     /// <param name="output">[n, D] F32, not overlapping <paramref name="x"/>.</param>
     public abstract void GatherRows(in Tensor x, in Tensor rows, in Tensor output);
+
+    /// <summary>output[rows[i]] = x[i]; rows that are not named stay.</summary>
+    /// <param name="x">[n, D] F32.</param>
+    /// <param name="rows">[1, n] I32, no row twice.</param>
+    /// <param name="output">[R, D] F32, not overlapping <paramref name="x"/>.</param>
+    public abstract void ScatterRows(in Tensor x, in Tensor rows, in Tensor output);
 
     /// <summary>output[i] = Σ weights[e] · x[sources[e]] over e = offsets[i] … offsets[i + 1] − 1.</summary>
     /// <param name="x">[R, D] F32.</param>

@@ -90,6 +90,7 @@ public sealed partial class Session
             schedule.MaxKeys,
             prompt.Images.Count > 0,
             Schedules: _policy is not DensePolicy,
+            Freezes: _policy.Needs.HasFlag(PolicyNeeds.FrozenRows),
             schedule.Cache(newTokens));
         (long keyValues, long workspace) = LlavaRun.Measure(_engine.Config, _device, needs);
         long logits = sizeof(float) * (long)_logits.Length;
@@ -250,7 +251,7 @@ public sealed partial class Session
             if (tokens.Count > 0)
             {
                 int position = prompt.Length + tokens.Count - 1;
-                _run.Step(tokens[^1], position);
+                _run.Step(tokens[^1], position, _policy.CompactPositions);
                 _cachedIds.Add(tokens[^1]);
                 AfterStep(tokens.Count);
             }

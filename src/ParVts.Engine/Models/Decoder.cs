@@ -36,6 +36,8 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         Action<int, int>? progress, StageSink? sink, CancellationToken cancellation)
     {
         sink?.Invoke("inputs_embeds", workspace.Hidden.Slice(0, state.Rows.Count));
+        state.EntryProbe = asked => _schedule.ProbeEntry(
+            workspace, weights.Layers[state.Layer], kv, state, asked, _scale, (float)config.NormEpsilon);
         policy.OnVisionTokens(state);
         _schedule.ChangeRows(workspace, kv, state);
         SetPositions(workspace, state.Rows.Rope);
@@ -44,11 +46,14 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
             cancellation.ThrowIfCancellationRequested();
             state.Enter(layer);
             policy.BeforeLayer(state);
-            if (_schedule.ChangeRows(workspace, kv, state))
+            bool moved = _schedule.ChangeRows(workspace, kv, state);
+            if (policy.CompactPositions)
+                moved |= state.Rows.Renumber(state.CachedRows);
+            if (moved)
                 SetPositions(workspace, state.Rows.Rope);
             int rows = state.Rows.Count;
             sink?.Invoke(Stage("hidden", layer), workspace.Hidden.Slice(0, rows));
-            kv.Extend(layer, state.CachedRows + rows);
+            kv.Extend(layer, state.CachedRows + state.KeyCount);
             state.Store();
             trace.FlopsCountedByLayer[layer] =
                 RunLayer(workspace, weights.Layers[layer], kv.Layer(layer), rows, state.CachedRows, state);
@@ -66,15 +71,17 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
     /// <param name="kv">The cache, with room for one more row in every layer.</param>
     /// <param name="token">The token's id.</param>
     /// <param name="position">Its rotary position.</param>
-    public void Step(DecoderWorkspace workspace, KvStore kv, int token, int position)
+    /// <param name="compact">Its position in each layer is that layer's length instead.</param>
+    public void Step(DecoderWorkspace workspace, KvStore kv, int token, int position, bool compact)
     {
         _stepId[0] = token;
         Embed(workspace, _stepId, 0);
-        _stepPosition.AsSpan().Fill(position);
-        SetPositions(workspace, _stepPosition);
+        SetStepPosition(workspace, position);
         for (int layer = 0; layer < weights.Layers.Length; layer++)
         {
             int cached = kv.Length(layer);
+            if (compact && cached != _stepPosition[0])
+                SetStepPosition(workspace, cached);
             kv.Extend(layer, cached + 1);
             RunLayer(workspace, weights.Layers[layer], kv.Layer(layer), 1, cached, state: null);
         }
@@ -84,6 +91,12 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
 
     /// <summary>The name of a layer's tensor in a dump.</summary>
     public static string Stage(string name, int layer) => name + "." + layer.ToString(CultureInfo.InvariantCulture);
+
+    private void SetStepPosition(DecoderWorkspace workspace, int position)
+    {
+        _stepPosition.AsSpan().Fill(position);
+        SetPositions(workspace, _stepPosition);
+    }
 
     private void SetPositions(DecoderWorkspace workspace, ReadOnlySpan<int> rope)
     {
@@ -105,16 +118,35 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         long before = device.Counters.Flops;
         float epsilon = (float)config.NormEpsilon;
         Tensor hidden = workspace.Hidden.Slice(0, rows);
+        Tensor rotary = workspace.Rotary.Slice(0, rows);
+        bool frozen = state is { IsFrozen: true };
+        bool ownKeys = !frozen || !state!.FrozenGiveKeys;
+        if (!ownKeys)
+            StoreKeys(workspace, layer, kv, hidden, rotary, firstRow);
+        if (frozen)
+        {
+            (hidden, rotary) = _schedule.GatherComputed(workspace, state!);
+            rows = hidden.Rows;
+        }
+
         Tensor normed = workspace.Normed.Slice(0, rows);
         Tensor query = workspace.Query.Slice(0, rows);
-        Tensor key = workspace.Key.Slice(0, rows);
-        Tensor value = workspace.Value.Slice(0, rows);
         Tensor attended = workspace.Attended.Slice(0, rows);
         device.RmsNorm(hidden, layer.AttentionNorm, epsilon, normed);
         device.MatMul(normed, layer.Query, layer.QueryBias, query);
-        device.MatMul(normed, layer.Key, layer.KeyBias, key);
-        device.MatMul(normed, layer.Value, layer.ValueBias, value);
-        device.RopeStore(query, key, value, workspace.Rotary.Slice(0, rows), kv, firstRow);
+        if (ownKeys)
+        {
+            Tensor key = workspace.Key.Slice(0, rows);
+            Tensor value = workspace.Value.Slice(0, rows);
+            device.MatMul(normed, layer.Key, layer.KeyBias, key);
+            device.MatMul(normed, layer.Value, layer.ValueBias, value);
+            device.RopeStore(query, key, value, rotary, kv, firstRow);
+        }
+        else
+        {
+            device.RopeStore(query, default, default, rotary, kv, firstRow);
+        }
+
         if (state is null)
             device.DecodeAttention(query, kv, _scale, attended);
         else
@@ -131,7 +163,22 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         device.MatMul(normed, layer.Up, layer.UpBias, up);
         device.GatedActivate(gate, up, config.Activation);
         device.MatMul(gate, layer.Down, layer.DownBias, hidden, accumulate: true);
+        if (frozen)
+            _schedule.ScatterComputed(workspace, state!);
         return device.Counters.Flops - before - measured;
+    }
+
+    // Keys and values of all rows as they are: what a frozen layer's visual rows give the others.
+    private void StoreKeys(
+        DecoderWorkspace workspace, DecoderLayer layer, in KvLayer kv, in Tensor hidden, in Tensor rotary, int firstRow)
+    {
+        Tensor normed = workspace.Normed.Slice(0, hidden.Rows);
+        Tensor key = workspace.Key.Slice(0, hidden.Rows);
+        Tensor value = workspace.Value.Slice(0, hidden.Rows);
+        device.RmsNorm(hidden, layer.AttentionNorm, (float)config.NormEpsilon, normed);
+        device.MatMul(normed, layer.Key, layer.KeyBias, key);
+        device.MatMul(normed, layer.Value, layer.ValueBias, value);
+        device.RopeStore(default, key, value, rotary, kv, firstRow);
     }
 
     private void ComputeLogits(DecoderWorkspace workspace, int row)

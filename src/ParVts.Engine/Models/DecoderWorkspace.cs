@@ -11,7 +11,8 @@ internal sealed class DecoderWorkspace
     /// <param name="config">The model.</param>
     /// <param name="rows">Rows of a pass, at most.</param>
     /// <param name="keys">Keys that a probe sees, at most; 0 where there are no probes and no changes of rows.</param>
-    public DecoderWorkspace(Arena arena, TextConfig config, int rows, int keys)
+    /// <param name="freezes">Some layers compute a part of the rows.</param>
+    public DecoderWorkspace(Arena arena, TextConfig config, int rows, int keys, bool freezes)
     {
         int query = config.Heads * config.HeadDim;
         int keyValue = config.KeyValueHeads * config.HeadDim;
@@ -31,6 +32,12 @@ internal sealed class DecoderWorkspace
             Scores = arena.Take(TensorType.F32, 1, keys);
         }
 
+        if (freezes)
+        {
+            Computed = arena.Take(TensorType.F32, rows, config.HiddenSize);
+            ComputedRotary = arena.Take(TensorType.F32, rows, config.HeadDim);
+        }
+
         // The attention's tensors and the MLP's never live at once.
         long mark = arena.Mark;
         Query = arena.Take(TensorType.F32, rows, query);
@@ -46,7 +53,7 @@ internal sealed class DecoderWorkspace
     public long Shared { get; }
 
     /// <summary>The residual stream.</summary>
-    public Tensor Hidden { get; private set; }
+    public Tensor Hidden { get; }
 
     public Tensor Ids { get; }
 
@@ -59,7 +66,7 @@ internal sealed class DecoderWorkspace
     public Tensor Rotary { get; }
 
     /// <summary>Normed rows; between layers, where rows are gathered into.</summary>
-    public Tensor Normed { get; private set; }
+    public Tensor Normed { get; }
 
     /// <summary>The second list of rows of a fusion.</summary>
     public Tensor OtherIds { get; }
@@ -70,6 +77,11 @@ internal sealed class DecoderWorkspace
     public Tensor LogSumExp { get; }
 
     public Tensor Scores { get; }
+
+    /// <summary>The rows that a frozen layer computes.</summary>
+    public Tensor Computed { get; }
+
+    public Tensor ComputedRotary { get; }
 
     public Tensor Query { get; }
 

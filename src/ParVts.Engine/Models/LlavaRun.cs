@@ -9,8 +9,9 @@ namespace ParVts.Engine.Models;
 /// <param name="Keys">Keys that a row may see, at most.</param>
 /// <param name="Pictures">Pictures are looked at.</param>
 /// <param name="Schedules">Rows may move and be measured between layers: the policy is not plain dense.</param>
+/// <param name="Freezes">Some layers compute a part of the rows.</param>
 /// <param name="Cache">The decoder's KV store.</param>
-internal readonly record struct RunNeeds(int Rows, int Keys, bool Pictures, bool Schedules, KvNeeds Cache);
+internal readonly record struct RunNeeds(int Rows, int Keys, bool Pictures, bool Schedules, bool Freezes, KvNeeds Cache);
 
 /// <summary>
 /// A model together with the memory that one session runs it in: the KV store and the activations of the tower, the
@@ -82,6 +83,7 @@ internal sealed class LlavaRun : IDisposable
             Math.Max(needs.Keys, _needs.Keys),
             needs.Pictures || _needs.Pictures,
             needs.Schedules || _needs.Schedules,
+            needs.Freezes || _needs.Freezes,
             Cache: default);
         if (_memory is not null && all == _needs)
             return;
@@ -128,7 +130,7 @@ internal sealed class LlavaRun : IDisposable
         _decoder.Prefill(_activations!, Kv, policy, state, trace, progress, sink, cancellation);
 
     /// <inheritdoc cref="Decoder.Step"/>
-    public void Step(int token, int position) => _decoder.Step(_activations!, Kv, token, position);
+    public void Step(int token, int position, bool compact) => _decoder.Step(_activations!, Kv, token, position, compact);
 
     /// <summary>Thins a layer's cache to these rows, ascending.</summary>
     public void KeepKeys(int layer, ReadOnlyMemory<int> rows)
@@ -166,7 +168,7 @@ internal sealed class LlavaRun : IDisposable
     private static (DecoderWorkspace Decoder, VisionWorkspace? Vision) LayOut(
         Arena arena, ModelConfig config, in RunNeeds needs)
     {
-        var decoder = new DecoderWorkspace(arena, config.Text, needs.Rows, needs.Schedules ? needs.Keys : 0);
+        var decoder = new DecoderWorkspace(arena, config.Text, needs.Rows, needs.Schedules ? needs.Keys : 0, needs.Freezes);
         arena.Return(decoder.Shared);
         return (decoder, needs.Pictures ? new VisionWorkspace(arena, config) : null);
     }

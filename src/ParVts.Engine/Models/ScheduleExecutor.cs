@@ -26,14 +26,14 @@ internal sealed class ScheduleExecutor(ComputeDevice device)
 
     /// <summary>Where the attention writes its log-sum-exp: nowhere, unless something is measured with it.</summary>
     public Tensor LogSumExp(DecoderWorkspace workspace, ScheduleState state) =>
-        state.WantsLastRow ? workspace.LogSumExp.Slice(0, state.Rows.Count) : default;
+        state.ProbedRows.Length > 0 ? workspace.LogSumExp.Slice(0, state.QueryCount) : default;
 
     /// <summary>Measures what the policy asked for, between attention and MLP; returns the FLOPs that the measuring itself counted.</summary>
     public long Measure(DecoderWorkspace workspace, in KvLayer kv, ScheduleState state, float scale)
     {
         long before = device.Counters.Flops;
-        if (state.WantsLastRow)
-            ProbeLastRow(workspace, kv, state, scale);
+        if (state.ProbedRows.Length > 0)
+            ProbeRows(workspace, kv, state, scale);
         if (state.WantsPathWeights)
             MeasurePathMass(workspace, kv, state, scale);
         return device.Counters.Flops - before;
@@ -82,17 +82,78 @@ internal sealed class ScheduleExecutor(ComputeDevice device)
             kv.Truncate(layer, state.CachedRowsOf(layer) + state.StoredRowsOf(layer));
     }
 
-    private void ProbeLastRow(DecoderWorkspace workspace, in KvLayer kv, ScheduleState state, float scale)
+    /// <summary>The rows that a frozen layer computes, and their rotary table, packed together.</summary>
+    public (Tensor Hidden, Tensor Rotary) GatherComputed(DecoderWorkspace workspace, ScheduleState state)
+    {
+        int rows = state.QueryCount;
+        Tensor ids = Ids(workspace.Ids, rows);
+        Tensor hidden = workspace.Computed.Slice(0, rows);
+        Tensor rotary = workspace.ComputedRotary.Slice(0, rows);
+        device.Upload(state.ComputedRows, ids);
+        device.GatherRows(workspace.Hidden, ids, hidden);
+        device.GatherRows(workspace.Rotary, ids, rotary);
+        return (hidden, rotary);
+    }
+
+    /// <summary>Puts the rows that a frozen layer computed back among the others.</summary>
+    public void ScatterComputed(DecoderWorkspace workspace, ScheduleState state)
+    {
+        Tensor ids = Ids(workspace.Ids, state.QueryCount);
+        device.Upload(state.ComputedRows, ids);
+        device.ScatterRows(workspace.Computed.Slice(0, state.QueryCount), ids, workspace.Hidden);
+    }
+
+    /// <summary>Measures a layer's attention before it runs; its keys stand in the store for a moment.</summary>
+    public float[] ProbeEntry(
+        DecoderWorkspace workspace, DecoderLayer layer, KvStore kv, ScheduleState state, int[] asked, float scale, float epsilon)
     {
         int rows = state.Rows.Count;
-        Tensor ids = Ids(workspace.Ids, 1);
-        device.Upload<int>([rows - 1], ids);
+        int cached = state.CachedRows;
+        Tensor normed = workspace.Normed.Slice(0, rows);
+        Tensor query = workspace.Query.Slice(0, rows);
+        Tensor key = workspace.Key.Slice(0, rows);
+        device.RmsNorm(workspace.Hidden.Slice(0, rows), layer.AttentionNorm, epsilon, normed);
+        device.MatMul(normed, layer.Query, layer.QueryBias, query);
+        device.MatMul(normed, layer.Key, layer.KeyBias, key);
+        kv.Extend(state.Layer, cached + rows);
+        KvLayer store = kv.Layer(state.Layer);
+        device.RopeStore(query, key, key, workspace.Rotary.Slice(0, rows), store, cached);
+        Tensor logSumExp = workspace.LogSumExp.Slice(0, rows);
+        device.SegmentAttention(query, store, state.Plan, scale, workspace.Attended.Slice(0, rows), logSumExp);
+        float[] scores = new float[rows];
+        Probe(workspace, store, state.Plan, query, logSumExp, asked, cached, scores, scale);
+        kv.Truncate(state.Layer, cached);
+        return scores;
+    }
+
+    private void ProbeRows(DecoderWorkspace workspace, in KvLayer kv, ScheduleState state, float scale)
+    {
+        int rows = state.QueryCount;
+        if (state.KeyCount != state.Rows.Count)
+            throw new PolicyException($"a policy probes layer {state.Layer}, whose store does not hold the visual rows");
+        Span<int> asked = Numbers(state.ProbedRows.Length);
+        for (int i = 0; i < asked.Length; i++)
+        {
+            asked[i] = state.IsFrozen ? state.ComputedRows.IndexOf(state.ProbedRows[i]) : state.ProbedRows[i];
+            if (asked[i] < 0)
+                throw new PolicyException($"a policy probes a row that layer {state.Layer} does not compute");
+        }
+
+        Probe(
+            workspace, kv, state.Plan, workspace.Query.Slice(0, rows), workspace.LogSumExp.Slice(0, rows), asked, state.CachedRows,
+            state.ReceiveRowScores(), scale);
+    }
+
+    private void Probe(
+        DecoderWorkspace workspace, in KvLayer kv, AttentionPlan plan, in Tensor query, in Tensor logSumExp, ReadOnlySpan<int> asked,
+        int cached, Span<float> own, float scale)
+    {
+        Tensor ids = Ids(workspace.Ids, asked.Length);
+        device.Upload(asked, ids);
         Tensor scores = workspace.Scores with { Columns = kv.Length, Stride = kv.Length };
-        device.Probe(
-            workspace.Query.Slice(0, rows), kv, state.Plan, scale, workspace.LogSumExp.Slice(0, rows), ids,
-            ProbeReduction.RowsAndHeads, scores);
-        Tensor own = scores with { Address = scores.Address + state.CachedRows * sizeof(float), Columns = rows, Stride = rows };
-        device.Download(own, state.ReceiveRowScores());
+        device.Probe(query, kv, plan, scale, logSumExp, ids, ProbeReduction.RowsAndHeads, scores);
+        Tensor part = scores with { Address = scores.Address + cached * sizeof(float), Columns = own.Length, Stride = own.Length };
+        device.Download(part, own);
     }
 
     // Each question row's log-sum-exp over the visual keys of its own path that stand before it.

@@ -41,7 +41,9 @@ public sealed record PolicyFile(string Policy)
         var root = new JsonObject { ["version"] = Version, ["policy"] = policy };
         foreach ((string name, JsonNode? value) in about ?? [])
             root[name] = value?.DeepClone();
-        File.WriteAllText(file, root.ToJsonString(new JsonSerializerOptions { WriteIndented = true }) + "\n");
+        using FileStream stream = File.Create(file);
+        using var writer = new Utf8JsonWriter(stream, new JsonWriterOptions { Indented = true });
+        root.WriteTo(writer);
     }
 
     private static JsonElement Parse(string file)

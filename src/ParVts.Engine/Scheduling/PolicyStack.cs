@@ -12,6 +12,8 @@ internal sealed class PolicyStack(IReadOnlyList<VisualTokenPolicy> policies) : V
 
     public override bool SizesAreKnown => policies.All(policy => policy.SizesAreKnown);
 
+    public override bool CompactPositions => policies.Any(policy => policy.CompactPositions);
+
     public override IReadOnlyList<PolicySpan> Spans => [.. policies.SelectMany(policy => policy.Spans)];
 
     public override void Bind(PolicyModel model)
@@ -66,7 +68,7 @@ internal sealed class PolicyStack(IReadOnlyList<VisualTokenPolicy> policies) : V
                         $"'{second.Name}' acts {Place(b.From)}, while the paths of '{first.Name}' run until layer {a.To}; let it act later",
                     (PolicyEffect.Leave, _) when b.From >= a.From =>
                         $"'{second.Name}' acts {Place(b.From)}, when '{first.Name}' has taken every visual token out",
-                    (_, _) when inOrder && a.From == b.From => $"both choose {Place(a.From)}",
+                    (PolicyEffect.Select, PolicyEffect.Select) when inOrder && a.From == b.From => $"both choose {Place(a.From)}",
                     _ => null,
                 };
                 if (reason is not null)

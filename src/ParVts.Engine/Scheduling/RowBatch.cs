@@ -120,6 +120,21 @@ public sealed class RowBatch
         Count = sources.Length;
     }
 
+    /// <summary>Gives the rows the positions <paramref name="first"/>, first + 1 …; true where that changed one.</summary>
+    internal bool Renumber(int first)
+    {
+        bool changed = false;
+        for (int row = 0; row < Count; row++)
+        {
+            int position = first + row;
+            Row before = _rows[row];
+            changed |= before.Temporal != position || before.Height != position || before.Width != position;
+            _rows[row] = before with { Temporal = position, Height = position, Width = position };
+        }
+
+        return changed;
+    }
+
     private void Grow(int capacity)
     {
         if (_rows.Length >= capacity)

@@ -38,12 +38,13 @@ internal sealed record SchedulePlan(ScheduleTrace Trace, int MaxRows, int MaxKey
             state.Enter(layer);
             asked.BeforeLayer(state);
             state.Store();
-            if (state.WantsLastRow)
+            if (state.ProbedRows.Length > 0)
                 state.ReceiveRowScores().Clear();
             trace.Record(state);
             maxRows = Math.Max(maxRows, state.Rows.Count);
-            maxKeys = Math.Max(maxKeys, state.CachedRows + state.Rows.Count);
-            maxPages = Math.Max(maxPages, PagesNow(state));
+            int keys = state.CachedRows + Math.Max(state.EntryKeys, state.KeyCount);
+            maxKeys = Math.Max(maxKeys, keys);
+            maxPages = Math.Max(maxPages, PagesNow(state) - KvStore.PagesFor(state.CachedRows + state.KeyCount) + KvStore.PagesFor(keys));
         }
 
         for (int layer = 0; layer < config.Layers; layer++)

@@ -18,12 +18,13 @@ internal enum RowChange
 /// What a policy sees at the entry of a layer, and the decisions that it takes there. Rows change at once in
 /// <see cref="Rows"/>; the engine then makes the device's rows follow. Belongs to one run at a time.
 /// </summary>
-public sealed class ScheduleState
+public sealed partial class ScheduleState
 {
     private readonly List<int> _sources = [];
     private readonly List<RowPath> _paths = [];
     private readonly List<int> _fusedRows = [];
     private readonly List<int> _otherRows = [];
+    private readonly List<int> _probedRows = [];
     private float[] _rowScores = [];
     private float[] _classAttention = [];
     private int[] _cached = [];
@@ -56,8 +57,8 @@ public sealed class ScheduleState
     public ReadOnlySpan<float> ClassAttention => _classAttention;
 
     /// <summary>
-    /// What <see cref="ProbeLastRow"/> asked for in the layer before: for each row, its probability in the last row's
-    /// softmax over all keys, mean over heads. As long as <see cref="Rows"/> were then.
+    /// What <see cref="Probe"/> asked for in the layer before: for each row, its probability in the softmax of the rows that
+    /// were named, over all their keys, mean over heads and then over those rows. As long as <see cref="Rows"/> were then.
     /// </summary>
     public ReadOnlySpan<float> RowScores => _rowScores;
 
@@ -75,7 +76,7 @@ public sealed class ScheduleState
     /// <summary>The weights come from <see cref="ProbePathWeights"/>.</summary>
     internal bool FusionIsMeasured { get; private set; }
 
-    internal bool WantsLastRow { get; private set; }
+    internal ReadOnlySpan<int> ProbedRows => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_probedRows);
 
     internal bool WantsPathWeights { get; private set; }
 
@@ -190,8 +191,21 @@ public sealed class ScheduleState
         Note = note,
     });
 
-    /// <summary>Asks that this layer measure the last row's attention; the next layer finds it in <see cref="RowScores"/>.</summary>
-    public void ProbeLastRow() => WantsLastRow = true;
+    /// <summary>Asks that this layer measure the attention of these rows; the next layer finds it in <see cref="RowScores"/>.</summary>
+    /// <exception cref="PolicyException">A row is not there, or another policy probes other rows of this layer.</exception>
+    public void Probe(params ReadOnlySpan<int> rows)
+    {
+        if (_probedRows.Count > 0 && !rows.SequenceEqual(ProbedRows))
+            throw new PolicyException($"two policies probe different rows of layer {Layer}");
+        foreach (int row in rows)
+        {
+            if ((uint)row >= (uint)Rows.Count)
+                throw new PolicyException($"a policy probes row {row} of {Rows.Count}");
+        }
+
+        _probedRows.Clear();
+        _probedRows.AddRange(rows);
+    }
 
     /// <summary>Asks that this layer measure the weights of <see cref="FuseByMass"/> at the next layer's entry.</summary>
     public void ProbePathWeights() => WantsPathWeights = true;
@@ -223,7 +237,8 @@ public sealed class ScheduleState
         Layer = -1;
         Images = images;
         Change = RowChange.None;
-        WantsLastRow = WantsPathWeights = false;
+        WantsPathWeights = false;
+        _probedRows.Clear();
         trace.Begin(Rows, cachedTokens);
     }
 
@@ -242,12 +257,15 @@ public sealed class ScheduleState
     {
         Layer = layer;
         Change = RowChange.None;
-        WantsLastRow = WantsPathWeights = false;
+        WantsPathWeights = false;
+        IsFrozen = false;
+        EntryKeys = 0;
+        _probedRows.Clear();
         SetCausalPlan();
     }
 
-    /// <summary>The layer stores a row for each that it computes.</summary>
-    internal void Store() => _stored[Layer] = Rows.Count;
+    /// <summary>The layer stores a row for each whose keys it computes.</summary>
+    internal void Store() => _stored[Layer] = KeyCount;
 
     private void SetCausalPlan()
     {

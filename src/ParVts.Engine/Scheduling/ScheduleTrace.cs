@@ -146,13 +146,14 @@ public sealed class ScheduleTrace
     internal void Record(ScheduleState state)
     {
         int layer = state.Layer;
-        int rows = state.Rows.Count;
+        int rows = state.QueryCount;
+        int keys = state.KeyCount;
         long pairs = state.Plan.CountPairs();
         RowsByLayer[layer] = rows;
-        KeysByLayer[layer] = rows;
+        KeysByLayer[layer] = keys;
         PairsByLayer[layer] = pairs;
         PairsVisualByLayer[layer] = pairs - TextualPairs(state);
-        FlopsByLayer[layer] = LayerFlops(rows, rows, pairs);
+        FlopsByLayer[layer] = LayerFlops(rows, keys, pairs);
     }
 
     /// <summary>Records the rows that a layer's store holds at the end, earlier turns' included.</summary>
@@ -161,13 +162,13 @@ public sealed class ScheduleTrace
     /// <summary>Visible pairs of two rows that are both not visual. Keys of earlier turns count as text.</summary>
     private long TextualPairs(ScheduleState state)
     {
-        int keys = state.CachedRows + state.Rows.Count;
+        int keys = state.CachedRows + state.KeyCount;
         if (_textual.Length <= keys)
             _textual = new int[keys + 1];
 
         // _textual[k]: textual keys before key k.
         for (int key = 0; key < keys; key++)
-            _textual[key + 1] = _textual[key] + (key < state.CachedRows || IsText(state, key - state.CachedRows) ? 1 : 0);
+            _textual[key + 1] = _textual[key] + (key < state.CachedRows || IsText(state.KeyRow(key - state.CachedRows)) ? 1 : 0);
         long pairs = 0;
         foreach (ref readonly Compute.QuerySegment segment in state.Plan.Segments)
         {
@@ -175,7 +176,7 @@ public sealed class ScheduleTrace
             {
                 for (int row = segment.Start; row < segment.End; row++)
                 {
-                    if (IsText(state, row))
+                    if (IsText(state.QueryRow(row)))
                         pairs += TextualKeys(range, row - segment.Start);
                 }
             }
@@ -184,7 +185,7 @@ public sealed class ScheduleTrace
         return pairs;
     }
 
-    private static bool IsText(ScheduleState state, int row) => state.Rows.Rows[row].Role != RowRole.Visual;
+    private static bool IsText(in Row row) => row.Role != RowRole.Visual;
 
     private long TextualKeys(in Compute.KeyRange range, int query)
     {

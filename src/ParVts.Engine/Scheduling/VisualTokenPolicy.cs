@@ -12,6 +12,9 @@ public enum PolicyNeeds
     /// (<see cref="ScheduleState.ClassAttention"/>).
     /// </summary>
     ClassAttention = 1,
+
+    /// <summary>Layers in which visual rows are not computed (<see cref="ScheduleState.FreezeVisual"/>).</summary>
+    FrozenRows = 2,
 }
 
 /// <summary>What a policy is told about the model, before anything runs.</summary>
@@ -30,6 +33,9 @@ public enum PolicyEffect
 
     /// <summary>Takes every visual token out.</summary>
     Leave,
+
+    /// <summary>Leaves the visual tokens as they are, but changes how layers see or compute them.</summary>
+    View,
 
     /// <summary>Wants every visual token to stay in every layer.</summary>
     KeepAll,
@@ -59,6 +65,12 @@ public abstract class VisualTokenPolicy
     /// P2).
     /// </summary>
     public virtual bool SizesAreKnown => true;
+
+    /// <summary>
+    /// False where survivors keep their rotary positions. True (*compact* in SCHEDULES.md): in every layer positions run 0, 1, 2
+    /// … without gaps, behind what its store holds, and a decoded token's position is the layer's own KV length.
+    /// </summary>
+    public virtual bool CompactPositions => false;
 
     /// <summary>Where it acts; valid after <see cref="Bind"/>.</summary>
     public abstract IReadOnlyList<PolicySpan> Spans { get; }

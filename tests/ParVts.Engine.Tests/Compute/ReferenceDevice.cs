@@ -120,7 +120,7 @@ internal abstract unsafe class PlainDevice<T> : ComputeDevice
 
     public override void RopeStore(in Tensor q, in Tensor k, in Tensor v, in Tensor table, in KvLayer layer, int firstRow)
     {
-        for (int row = 0; row < q.Rows; row++)
+        for (int row = 0; row < Math.Max(q.Rows, k.Rows); row++)
         {
             for (int head = 0; head < q.Columns / layer.HeadDim; head++)
             {
@@ -129,6 +129,8 @@ internal abstract unsafe class PlainDevice<T> : ComputeDevice
                     Set(q, row, head * layer.HeadDim + i, rotated[i]);
             }
 
+            if (k.IsEmpty)
+                continue;
             int page = (firstRow + row) / KvStore.PageRows;
             int place = (firstRow + row) % KvStore.PageRows * layer.PaddedHeadDim;
             for (int head = 0; head < layer.Heads; head++)
@@ -215,6 +217,15 @@ internal abstract unsafe class PlainDevice<T> : ComputeDevice
         {
             for (int i = 0; i < output.Columns; i++)
                 Set(output, row, i, Get(x, ((int*)rows.Address)[row], i));
+        }
+    }
+
+    public override void ScatterRows(in Tensor x, in Tensor rows, in Tensor output)
+    {
+        for (int row = 0; row < x.Rows; row++)
+        {
+            for (int i = 0; i < x.Columns; i++)
+                Set(output, ((int*)rows.Address)[row], i, Get(x, row, i));
         }
     }
 

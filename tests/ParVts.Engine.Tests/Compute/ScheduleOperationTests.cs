@@ -63,6 +63,19 @@ public sealed unsafe class ScheduleOperationTests : IDisposable
     }
 
     [Test]
+    public void Rows_are_scattered_and_the_others_stay()
+    {
+        var random = new Random(1);
+        using TestMatrix x = TestMatrix.Random(random, TensorType.F32, 2, 19);
+        using TestMatrix all = TestMatrix.Random(random, TensorType.F32, 4, 19);
+        using TestMatrix rows = Indices([3, 1]);
+        float[] before = all.Floats();
+        float[] moved = x.Floats();
+        _cpu.ScatterRows(x.Tensor, rows.Tensor, all.Tensor);
+        Assert.That(all.Floats(), Is.EqualTo(before[..19].Concat(moved[19..]).Concat(before[38..57]).Concat(moved[..19])));
+    }
+
+    [Test]
     public void Rows_merge_by_weights([Range(1, 6)] int seed)
     {
         var random = new Random(seed);

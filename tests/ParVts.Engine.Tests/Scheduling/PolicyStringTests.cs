@@ -72,7 +72,7 @@ public class PolicyStringTests
     [TestCase("parvts+parvts:keep=3", "both split")]
     [TestCase("parvts:migrate=3+fastv:layer=3", "acts at layer 3, while the paths of")]
     [TestCase("fastv:layer=2+parvts:migrate=3", "acts at layer 2, while the paths of")]
-    [TestCase("cls-prune+parvts", "both choose before the decoder")]
+    [TestCase("cls-prune+parvts", "acts before the decoder, while the paths of")]
     [TestCase("vtw:layer=5+fastv:layer=8", "has taken every visual token out")]
     [TestCase("random+grid", "both choose before the decoder")]
     [TestCase("fastv:layer=4+fastv:layer=4,keep=3", "both choose at layer 4")]

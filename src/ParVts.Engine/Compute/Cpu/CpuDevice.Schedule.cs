@@ -29,6 +29,14 @@ public sealed unsafe partial class CpuDevice
     }
 
     /// <inheritdoc/>
+    public override void ScatterRows(in Tensor x, in Tensor rows, in Tensor output)
+    {
+        Check(x.Columns == output.Columns && rows.Columns == x.Rows, "ScatterRows: shapes do not match");
+        CheckIndices(rows, output.Rows);
+        RowMoves.Scatter(x, rows, output);
+    }
+
+    /// <inheritdoc/>
     public override void MergeRows(in Tensor x, in Tensor offsets, in Tensor sources, in Tensor weights, in Tensor output)
     {
         Check(

@@ -152,14 +152,17 @@ public sealed unsafe partial class CpuDevice : ComputeDevice
         in Tensor q, in Tensor k, in Tensor v, in Tensor table, in KvLayer layer, int firstRow)
     {
         int width = layer.Heads * layer.HeadDim;
-        Check(k.Columns == width && v.Columns == width && q.Columns % layer.HeadDim == 0, "RopeStore: heads do not match");
-        Check(q.Rows == k.Rows && q.Rows == v.Rows, "RopeStore: rows do not match");
+        int rows = q.IsEmpty ? k.Rows : q.Rows;
+        Check(k.IsEmpty == v.IsEmpty && (!q.IsEmpty || !k.IsEmpty), "RopeStore: queries, or keys and values, or all three");
+        Check(q.IsEmpty || q.Columns % layer.HeadDim == 0, "RopeStore: heads do not match");
+        Check(k.IsEmpty || (k.Columns == width && v.Columns == width), "RopeStore: KV heads do not match");
+        Check(k.IsEmpty || (k.Rows == rows && v.Rows == rows), "RopeStore: rows do not match");
         Check(
-            table.IsEmpty || (table.Rows == q.Rows && table.Columns == layer.HeadDim),
+            table.IsEmpty || (table.Rows == rows && table.Columns == layer.HeadDim),
             "RopeStore: the rotary table does not match");
-        Check(firstRow >= 0 && firstRow + q.Rows <= layer.Length, "RopeStore: the layer does not hold these rows");
+        Check(k.IsEmpty || (firstRow >= 0 && firstRow + rows <= layer.Length), "RopeStore: the layer does not hold these rows");
         var work = new StoreWork { Q = q, K = k, V = v, Table = table, Layer = layer, FirstRow = firstRow };
-        int chunks = Chunks(q.Rows, q.Columns + k.Columns + v.Columns);
+        int chunks = Chunks(rows, q.Columns + k.Columns + v.Columns);
         work.Chunks = chunks;
         Pool.Run(chunks, &StoreRows, &work);
     }
@@ -260,8 +263,9 @@ public sealed unsafe partial class CpuDevice : ComputeDevice
     private static void StoreRows(void* state, int task, int worker)
     {
         StoreWork* work = (StoreWork*)state;
-        int from = (int)((long)work->Q.Rows * task / work->Chunks);
-        int to = (int)((long)work->Q.Rows * (task + 1) / work->Chunks);
+        long rows = work->Q.IsEmpty ? work->K.Rows : work->Q.Rows;
+        int from = (int)(rows * task / work->Chunks);
+        int to = (int)(rows * (task + 1) / work->Chunks);
         Cpu.RopeStore.Run(work->Q, work->K, work->V, work->Table, work->Layer, work->FirstRow, from, to);
     }
 

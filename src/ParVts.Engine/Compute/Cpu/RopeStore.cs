@@ -28,13 +28,15 @@ internal static unsafe class RopeStore
         for (int row = from; row < to; row++)
         {
             float* angles = table.IsEmpty ? null : table.Floats + (long)row * table.Stride;
-            float* query = q.Floats + (long)row * q.Stride;
-            if (angles != null)
+            if (angles != null && !q.IsEmpty)
             {
+                float* query = q.Floats + (long)row * q.Stride;
                 for (int head = 0; head < q.Columns / headDim; head++)
                     Rotate(query + head * headDim, query + head * headDim, angles, headDim);
             }
 
+            if (k.IsEmpty)
+                continue;
             int page = (firstRow + row) / KvStore.PageRows;
             int place = (firstRow + row) % KvStore.PageRows * padded;
             for (int head = 0; head < layer.Heads; head++)

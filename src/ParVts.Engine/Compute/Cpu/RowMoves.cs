@@ -11,6 +11,12 @@ internal static unsafe class RowMoves
             RowOf(x, rows.Integers[i]).CopyTo(RowOf(output, i));
     }
 
+    public static void Scatter(in Tensor x, in Tensor rows, in Tensor output)
+    {
+        for (int i = 0; i < x.Rows; i++)
+            RowOf(x, i).CopyTo(RowOf(output, rows.Integers[i]));
+    }
+
     public static void Merge(in Tensor x, in Tensor offsets, in Tensor sources, in Tensor weights, in Tensor output)
     {
         for (int i = 0; i < output.Rows; i++)

@@ -42,7 +42,7 @@ internal sealed class FastVPolicy : VisualTokenPolicy
         if (visual == 0)
             return;
         if (state.Layer == _layer.Value - 1)
-            state.ProbeLastRow();
+            state.Probe(state.Rows.Count - 1);
         else if (state.Layer == _layer.Value)
             Select(state, visual);
     }
