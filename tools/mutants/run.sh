@@ -64,7 +64,7 @@ mutant "path B is ignored" $engine/Models/ScheduleExecutor.cs \
 mutant "path B sees path A" $engine/Scheduling/ScheduleState.cs \
     'new KeyRange(0, cached + prefix, KeyRule.Full)' 'new KeyRange(0, cached + rest, KeyRule.Full)' Packed_paths_equal_two_separate_runs
 mutant "the rest's keys stay in the cache" $engine/Models/ScheduleExecutor.cs \
-    'kv.Truncate(layer, state.CachedRowsOf(layer) + state.StoredRowsOf(layer));' '' Rows_and_cache_are_as_long_as_planned
+    'kv.Truncate(layer, state.CachedRowsOf(layer) + state.StoredRowsOf(layer));' 'kv.Truncate(layer, kv.Length(layer));' Rows_and_cache_are_as_long_as_planned
 mutant "a KV length is off by one" $engine/Models/ScheduleExecutor.cs \
     'state.CachedRowsOf(layer) + state.StoredRowsOf(layer));' 'state.CachedRowsOf(layer) + state.StoredRowsOf(layer) + 1);' \
     Rows_and_cache_are_as_long_as_planned
@@ -83,9 +83,9 @@ mutant "the lowest scores stay" $engine/Scheduling/Selection.cs \
 mutant "class-token attention of the first block" $engine/Models/VisionTower.cs \
     'block == _weights.Layers.Length - 1 && policy' 'block == 0 && policy' Own_schedule_cls_prune_1
 mutant "the first row is probed, not the last" $engine/Models/ScheduleExecutor.cs \
-    'device.Upload<int>([rows - 1], ids);' 'device.Upload<int>([0], ids);' Own_schedule_fastv_1
+    ': state.ProbedRows[i];' ': 0;' Own_schedule_fastv_1
 mutant "rotary positions stay behind when rows move" $engine/Models/Decoder.cs \
-    'if (_schedule.ChangeRows(workspace, kv, state))' 'if (_schedule.ChangeRows(workspace, kv, state) && layer < 0)' Own_schedule_fastv_1
+    'if (moved)' 'if (moved && layer < 0)' Own_schedule_fastv_1
 mutant "a probe forgets the scale" $engine/Compute/Cpu/AttentionProbe.cs \
     'MathF.Exp(work->Scale * score - logSumExp)' 'MathF.Exp(score - logSumExp)' Probes_are_the_probabilities_of_the_plan
 mutant "value: none adds values after all" $engine/Compute/Cpu/SegmentAttention.cs \
