@@ -8,19 +8,19 @@ namespace ParVts.Runner.Evaluation;
 /// <summary>An evaluation as a table for people, as Markdown and as JSON.</summary>
 internal static class EvaluationReport
 {
-    /// <summary>A column a policy, a row a figure.</summary>
+    // More policies than this are read more easily one below the other.
+    private const int WidestTable = 6;
+
+    /// <summary>A column a policy, a row a figure; where there are many policies, two tables the other way round.</summary>
     public static void WriteTable(EvaluationScores scores)
     {
-        Table table = Terminal.CreateTable(["", .. scores.Policies.Select(score => score.Policy)]);
-        foreach (string[] row in Rows(scores))
-            table.AddTextRow(row);
-        Add("vision", answer => answer.Vision);
-        Add("prefill", answer => answer.Prefill);
-        Add("answer", answer => answer.Total);
-        Terminal.Out.Write(table);
-
-        void Add(string name, Func<EvaluationAnswer, double> time) =>
-            table.AddTextRow([name, .. scores.Policies.Select(score => string.Create(CultureInfo.InvariantCulture, $"{score.Mean(time):0.0} ms"))]);
+        foreach (string[][] cells in Tables(scores, score => score.Policy, withTimes: true))
+        {
+            Table table = Terminal.CreateTable(cells[0]);
+            foreach (string[] row in cells[1..])
+                table.AddTextRow(row);
+            Terminal.Out.Write(table);
+        }
     }
 
     /// <summary>The same as a page; without absolute times, which mean nothing on another machine.</summary>
@@ -34,10 +34,14 @@ internal static class EvaluationReport
             + "Intervals are Wilson's, 95 %; p is McNemar's, exact and two-sided. Prefill is the time of all prefills "
             + "beside dense's, each question asked of one policy after another.");
         writer.WriteLine();
-        WriteRow(["", .. scores.Policies.Select(score => $"`{score.Policy}`")]);
-        writer.WriteLine("|---|" + string.Concat(scores.Policies.Select(_ => "---:|")));
-        foreach (string[] row in Rows(scores))
-            WriteRow(row);
+        foreach (string[][] cells in Tables(scores, score => $"`{score.Policy}`", withTimes: false))
+        {
+            WriteRow(cells[0]);
+            writer.WriteLine("|---|" + string.Concat(Enumerable.Repeat("---:|", cells[0].Length - 1)));
+            foreach (string[] row in cells[1..])
+                WriteRow(row);
+            writer.WriteLine();
+        }
 
         void WriteRow(IEnumerable<string> cells) =>
             writer.WriteLine("| " + string.Join(" | ", cells.Select(cell => cell.Trim().Replace("|", "\\|", StringComparison.Ordinal))) + " |");
@@ -104,31 +108,64 @@ internal static class EvaluationReport
             json.WriteNull(name);
     }
 
-    private static IEnumerable<string[]> Rows(EvaluationScores scores)
+    private static IEnumerable<string[][]> Tables(EvaluationScores scores, Func<PolicyScore, string> title, bool withTimes)
     {
-        yield return Row("questions", score => Sizes.Count(score.Answers.Count));
-        yield return Row("accuracy", score => Sizes.Percent(score.Accuracy));
-        yield return Row("95 % interval", score => $"{Number(100 * score.AccuracyInterval.Low, "0.0")} to {Sizes.Percent(score.AccuracyInterval.High)}");
+        string[] titles = ["", .. scores.Policies.Select(title)];
+        string[][] accuracies = [titles, .. Accuracies(scores)];
+        string[][] costs = [titles, .. Costs(scores), .. withTimes ? Times(scores) : []];
+        return scores.Policies.Count <= WidestTable ? [[.. accuracies, .. costs[1..]]] : [Turned(accuracies), Turned(costs)];
+    }
+
+    private static string[][] Turned(string[][] cells) =>
+        [.. Enumerable.Range(0, cells[0].Length).Select(column => cells.Select(row => row[column].Trim()).ToArray())];
+
+    private static IEnumerable<string[]> Accuracies(EvaluationScores scores)
+    {
+        yield return Row(scores, "questions", score => Sizes.Count(score.Answers.Count));
+        yield return Row(scores, "accuracy", score => Sizes.Percent(score.Accuracy));
+        yield return Row(
+            scores, "95 % interval", score => $"{Number(100 * score.AccuracyInterval.Low, "0.0")} to {Sizes.Percent(score.AccuracyInterval.High)}");
         foreach ((string kind, _, int questions) in scores.Dense.ByKind())
         {
             yield return Row(
+                scores,
                 $"  {kind} ({questions})",
                 score => score.ByKind().Where(one => one.Kind == kind).Select(one => Sizes.Percent(one.Accuracy)).FirstOrDefault("–"));
         }
 
-        yield return Row("p against dense", score => score == scores.Dense ? "–" : Probability(AgainstDense(score).Probability));
-        yield return Row("only dense right / only it", score => score == scores.Dense ? "–" : $"{AgainstDense(score).OnlyA} / {AgainstDense(score).OnlyB}");
-        yield return Row("agreement with dense", score => Sizes.Percent(score.Agreement));
-        yield return Row("mean KL, nats", score => Number(score.Mean(answer => answer.Divergence), "0.0000"));
-        yield return Row("visual tokens, mean of layers", score => Number(score.Mean(answer => answer.TokensKept), "0.0"));
-        yield return Row("visual tokens after the last", score => Number(score.Mean(answer => answer.TokensLastLayer), "0.0"));
-        yield return Row("prefill FLOPs", score => Sizes.Percent(score.Mean(answer => answer.FlopsShare)));
-        yield return Row("KV rows", score => Sizes.Percent(score.Mean(answer => answer.KvShare)));
-        yield return Row("prefill / dense", score => Number(score.PrefillShare, "0.00"));
-
-        string[] Row(string name, Func<PolicyScore, string> cell) => [name, .. scores.Policies.Select(cell)];
-        PairedScore AgainstDense(PolicyScore score) => PairedScore.Of(scores.Dense, score);
+        yield return Row(scores, "p against dense", score => score == scores.Dense ? "–" : Probability(AgainstDense(scores, score).Probability));
     }
+
+    private static IEnumerable<string[]> Costs(EvaluationScores scores)
+    {
+        yield return Row(
+            scores,
+            "only dense right / only it",
+            score => score == scores.Dense ? "–" : $"{AgainstDense(scores, score).OnlyA} / {AgainstDense(scores, score).OnlyB}");
+        yield return Row(scores, "agreement", score => Sizes.Percent(score.Agreement));
+        yield return Row(scores, "mean KL, nats", score => Number(score.Mean(answer => answer.Divergence), "0.0000"));
+        yield return Row(scores, "visual tokens, mean of layers", score => Number(score.Mean(answer => answer.TokensKept), "0.0"));
+        yield return Row(scores, "after the last", score => Number(score.Mean(answer => answer.TokensLastLayer), "0.0"));
+        yield return Row(scores, "prefill FLOPs", score => Sizes.Percent(score.Mean(answer => answer.FlopsShare)));
+        yield return Row(scores, "KV rows", score => Sizes.Percent(score.Mean(answer => answer.KvShare)));
+        yield return Row(scores, "prefill / dense", score => Number(score.PrefillShare, "0.00"));
+    }
+
+    private static IEnumerable<string[]> Times(EvaluationScores scores)
+    {
+        foreach ((string name, Func<EvaluationAnswer, double> time) in new (string, Func<EvaluationAnswer, double>)[]
+        {
+            ("vision", answer => answer.Vision), ("prefill", answer => answer.Prefill), ("answer", answer => answer.Total),
+        })
+        {
+            yield return Row(scores, name, score => string.Create(CultureInfo.InvariantCulture, $"{score.Mean(time):0.0} ms"));
+        }
+    }
+
+    private static string[] Row(EvaluationScores scores, string name, Func<PolicyScore, string> cell) =>
+        [name, .. scores.Policies.Select(cell)];
+
+    private static PairedScore AgainstDense(EvaluationScores scores, PolicyScore score) => PairedScore.Of(scores.Dense, score);
 
     private static string Probability(double p) => p < 0.0001 ? "< 0.0001" : Number(p, "0.0000");
 
