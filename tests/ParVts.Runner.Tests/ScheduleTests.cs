@@ -136,8 +136,8 @@ public sealed class ScheduleTests
             Assert.That(best.GetProperty("prompts").GetInt32(), Is.EqualTo(3));
             Assert.That(
                 trials.Where(trial => trial.GetProperty("flops_share").GetDouble() < best.GetProperty("flops_share").GetDouble())
-                    .Select(trial => trial.GetProperty("mean_kl").GetDouble()),
-                Is.All.GreaterThanOrEqualTo(5.0 / 3), "what is cheaper was too far off");
+                    .Select(trial => trial.GetProperty(trial.TryGetProperty("mean_kl", out _) ? "mean_kl" : "mean_kl_at_least").GetDouble()),
+                Is.All.GreaterThanOrEqualTo(5.0), "what is cheaper was too far off");
             Assert.That(written.GetProperty("policy").GetString(), Is.EqualTo(chosen));
             Assert.That(written.GetProperty("version").GetInt32(), Is.EqualTo(1));
             Assert.That(Run(question, "@" + file).Json.GetProperty("policy").GetString(), Is.EqualTo(chosen));

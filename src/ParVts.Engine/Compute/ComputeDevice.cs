@@ -195,10 +195,11 @@ public abstract class ComputeDevice : IDisposable
     /// <param name="output">[1, n] F32.</param>
     public abstract void PathWeights(in Tensor logSumExp, in Tensor first, in Tensor second, in Tensor output);
 
-    /// <summary>Moves keys and values within a layer's store: row i becomes row rows[i], for a cache that is thinned.</summary>
+    /// <summary>Moves keys and values within a layer's store: row first + i becomes what row rows[i] was, for a cache that is thinned.</summary>
     /// <param name="layer">The layer's store.</param>
-    /// <param name="rows">[1, n] I32, ascending, each below the layer's length.</param>
-    public abstract void KeepKeys(in KvLayer layer, in Tensor rows);
+    /// <param name="rows">[1, n] I32, ascending, each at least first + its place, and below the layer's length.</param>
+    /// <param name="first">The first row that is written.</param>
+    public abstract void KeepKeys(in KvLayer layer, in Tensor rows, int first = 0);
 
     /// <summary>x = f(x), element by element.</summary>
     public abstract void Activate(in Tensor x, Activation function);

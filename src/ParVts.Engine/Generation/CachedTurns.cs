@@ -26,11 +26,11 @@ internal sealed class CachedTurns
         _turns.Add(new Turn(start, whole ? end : firstVisual, end, before, after));
     }
 
-    /// <summary>The cache was thinned after so many tokens: what lies before can no longer be told apart.</summary>
+    /// <summary>The cache was thinned after so many tokens: of what lies before, only the very beginning can be cut back to.</summary>
     public void Thin(int tokens, KvStore kv)
     {
-        if (_turns.Count > 0)
-            _turns[^1] = _turns[^1] with { End = tokens, After = Lengths(kv) };
+        _turns.Clear();
+        _turns.Add(new Turn(0, 0, tokens, new int[kv.Layers], Lengths(kv)));
     }
 
     /// <summary>The longest beginning of at most <paramref name="tokens"/> tokens to which the store can be cut.</summary>

@@ -12,6 +12,8 @@ public sealed partial class Session
     private GenerationResult Run(Prompt prompt, GenerationOptions options, TextSink? onText, CancellationToken stop)
     {
         var watch = Stopwatch.StartNew();
+        _trace.Clear();
+        RequireTextBehindPictures(prompt);
         int limit = NewTokens(prompt, options);
         int cached = SharedRows(prompt);
         Forget(cached);
@@ -100,6 +102,13 @@ public sealed partial class Session
 
     private SchedulePlan PlanSchedule(Prompt prompt, int cached, int[] lengths) => SchedulePlan.Create(
         _engine.Config.Text, _policy, rows => FillRows(rows, prompt, cached), lengths, cached, NewImages(prompt, cached));
+
+    // The last row makes the first token: it must not be one that may leave.
+    private void RequireTextBehindPictures(Prompt prompt)
+    {
+        if (_policy is not DensePolicy && prompt.Ids[^1] == _engine.Config.ImageTokenId)
+            throw new RequestException($"the prompt ends with a picture; policy '{_policy.Name}' needs text behind the last one");
+    }
 
     private static int NewImages(Prompt prompt, int cached)
     {
@@ -205,7 +214,7 @@ public sealed partial class Session
             : (done, total) => Progress(new GenerationProgress("prefill", done, total));
         int[] before = CachedTurns.Lengths(_run.Kv);
         int images = NewImages(prompt, cached);
-        _state.Begin(_trace, before, cached, images);
+        _state.Begin(_trace, before, cached, prompt.Length - cached, images);
         _run.Prefill(_policy, _state, _trace, progress, Sink, stop);
         foreach (int id in prompt.Ids[cached..])
             _cachedIds.Add(id);

@@ -94,14 +94,24 @@ public sealed partial class Session : IDisposable
 
     /// <summary>What <see cref="Generate"/> would take with an empty cache (contract D4).</summary>
     /// <exception cref="RequestException">The prompt is beyond the context.</exception>
-    public MemoryPlan Plan(Prompt prompt, GenerationOptions? options = null) =>
-        PlanRows(prompt, 0, new int[_engine.Config.Text.Layers], NewTokens(prompt, options ?? new GenerationOptions())).Plan;
+    public MemoryPlan Plan(Prompt prompt, GenerationOptions? options = null)
+    {
+        // The policy itself is asked: not while it is at work.
+        using Lease lease = Enter();
+        RequireTextBehindPictures(prompt);
+        return PlanRows(prompt, 0, new int[_engine.Config.Text.Layers], NewTokens(prompt, options ?? new GenerationOptions())).Plan;
+    }
 
     /// <summary>
     /// Rows, KV rows and FLOPs that <see cref="Generate"/> would take with an empty cache, layer by layer; which visual
     /// tokens stay is not known beforehand. Where a policy decides sizes while it runs, everything stays in it.
     /// </summary>
-    public ScheduleTrace PlanTrace(Prompt prompt) => PlanSchedule(prompt, 0, new int[_engine.Config.Text.Layers]).Trace;
+    public ScheduleTrace PlanTrace(Prompt prompt)
+    {
+        using Lease lease = Enter();
+        RequireTextBehindPictures(prompt);
+        return PlanSchedule(prompt, 0, new int[_engine.Config.Text.Layers]).Trace;
+    }
 
     /// <summary>Answers a prompt.</summary>
     /// <param name="prompt">The whole conversation.</param>

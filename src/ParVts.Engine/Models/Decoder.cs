@@ -46,6 +46,7 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
             cancellation.ThrowIfCancellationRequested();
             state.Enter(layer);
             policy.BeforeLayer(state);
+            state.Settle();
             bool moved = _schedule.ChangeRows(workspace, kv, state);
             if (policy.CompactPositions)
                 moved |= state.Rows.Renumber(state.CachedRows);

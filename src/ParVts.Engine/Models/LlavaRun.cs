@@ -111,10 +111,10 @@ internal sealed class LlavaRun : IDisposable
         _visionState.Image = image;
         int left = _tower.Run(vision, _visionKv!, pixels, policy, _visionState);
 
-        // A policy that merged at the very end has put out visual tokens alone.
-        bool merged = left != config.Vision.Rows;
-        int rows = merged ? left : config.VisualTokensPerImage;
-        Tensor features = vision.Hidden.Slice(merged ? 0 : config.DroppedRows, rows);
+        // A policy that merged after the last block has put out visual tokens alone; else the class token is still there.
+        int first = _visionState.IsFinal ? 0 : config.DroppedRows;
+        int rows = left - first;
+        Tensor features = vision.Hidden.Slice(first, rows);
         Tensor tokens = _activations!.Hidden.Slice(firstRow, rows);
         _model.Projector.Run(_device, features, vision.Projected.Slice(0, rows), tokens);
         sink?.Invoke("pixel_values", vision.Pixels);
@@ -133,11 +133,27 @@ internal sealed class LlavaRun : IDisposable
     public void Step(int token, int position, bool compact) => _decoder.Step(_activations!, Kv, token, position, compact);
 
     /// <summary>Thins a layer's cache to these rows, ascending.</summary>
+    /// <exception cref="PolicyException">A row is not there, or they do not ascend.</exception>
     public void KeepKeys(int layer, ReadOnlyMemory<int> rows)
     {
-        Tensor ids = _activations!.Ids with { Columns = rows.Length, Stride = rows.Length };
-        _device.Upload(rows.Span, ids);
-        _device.KeepKeys(Kv.Layer(layer), ids);
+        int last = -1;
+        foreach (int row in rows.Span)
+        {
+            if (row <= last || row >= Kv.Length(layer))
+                throw new PolicyException($"a policy keeps row {row} of layer {layer}'s {Kv.Length(layer)}; rows must ascend and be there");
+            last = row;
+        }
+
+        // The list may be longer than a pass has rows. Rows only ever move towards the front, so it can go in pieces.
+        Tensor ids = _activations!.Ids;
+        for (int first = 0; first < rows.Length; first += ids.Columns)
+        {
+            int count = Math.Min(ids.Columns, rows.Length - first);
+            Tensor piece = ids with { Columns = count, Stride = count };
+            _device.Upload(rows.Span.Slice(first, count), piece);
+            _device.KeepKeys(Kv.Layer(layer), piece, first);
+        }
+
         Kv.Truncate(layer, rows.Length);
     }
 

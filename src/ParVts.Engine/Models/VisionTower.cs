@@ -45,6 +45,7 @@ internal sealed class VisionTower
     {
         Embed(workspace, pixels);
         state.Rows = _ids.Length;
+        state.IsFinal = false;
         state.ClassRows = _config.ClassRows;
         state.Blocks = _weights.Layers.Length;
         for (int block = 0; block < _weights.Layers.Length; block++)

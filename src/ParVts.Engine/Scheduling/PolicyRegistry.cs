@@ -47,6 +47,8 @@ public static class PolicyRegistry
     /// <exception cref="ModelFormatException">A policy file is missing or not JSON.</exception>
     public static VisualTokenPolicy Create(string policy)
     {
+        if (policy.StartsWith('@') && policy.Contains('+', StringComparison.Ordinal) && !File.Exists(policy[1..]))
+            throw new PolicyException($"'{policy}': a policy file cannot be stacked with others; write its policy string instead");
         if (policy.StartsWith('@'))
             return Create(PolicyFile.Read(policy[1..]).Policy);
         string[] parts = policy.Split('+', StringSplitOptions.TrimEntries);

@@ -4,7 +4,7 @@ namespace ParVts.Engine.Scheduling;
 /// Policies one after another (contract P1). Each hook is called in the order in which the policies were written;
 /// stacks whose decisions contradict each other are refused.
 /// </summary>
-internal sealed class PolicyStack(IReadOnlyList<VisualTokenPolicy> policies) : VisualTokenPolicy
+internal sealed class PolicyStack(VisualTokenPolicy[] policies) : VisualTokenPolicy
 {
     public override string Name => string.Join("+", policies.Select(policy => policy.Name));
 
@@ -20,9 +20,11 @@ internal sealed class PolicyStack(IReadOnlyList<VisualTokenPolicy> policies) : V
     {
         foreach (VisualTokenPolicy policy in policies)
             policy.Bind(model);
-        for (int i = 0; i < policies.Count; i++)
+        if (policies.Any(policy => policy.CompactPositions) && policies.Any(policy => !policy.CompactPositions && policy.Spans.Count > 0))
+            throw new PolicyException($"'{Name}': some of these policies keep rotary positions, others make them run without gaps; they cannot be stacked");
+        for (int i = 0; i < policies.Length; i++)
         {
-            for (int j = 0; j < policies.Count; j++)
+            for (int j = 0; j < policies.Length; j++)
             {
                 if (i != j)
                     RequireTogether(policies[i], policies[j], i < j);
@@ -66,6 +68,8 @@ internal sealed class PolicyStack(IReadOnlyList<VisualTokenPolicy> policies) : V
                     (PolicyEffect.Paths, PolicyEffect.Paths) => "both split the visual tokens into paths",
                     (PolicyEffect.Paths, _) when b.From >= a.From && b.From <= a.To =>
                         $"'{second.Name}' acts {Place(b.From)}, while the paths of '{first.Name}' run until layer {a.To}; let it act later",
+                    (PolicyEffect.Merge, PolicyEffect.Select or PolicyEffect.Paths) when second.Needs.HasFlag(PolicyNeeds.ClassAttention) =>
+                        $"'{first.Name}' merges the patches that '{second.Name}' would rank",
                     (PolicyEffect.Leave, _) when b.From >= a.From =>
                         $"'{second.Name}' acts {Place(b.From)}, when '{first.Name}' has taken every visual token out",
                     (PolicyEffect.Select, PolicyEffect.Select) when inOrder && a.From == b.From => $"both choose {Place(a.From)}",

@@ -83,14 +83,14 @@ public sealed class RowBatch
     }
 
     /// <summary>Forgets all rows and makes room for <paramref name="capacity"/>.</summary>
-    public void Clear(int capacity)
+    internal void Clear(int capacity)
     {
         Count = 0;
         Grow(capacity);
     }
 
     /// <summary>Appends a row of the shared path; <see cref="Clear"/> has made room for it.</summary>
-    public void Add(in Row row)
+    internal void Add(in Row row)
     {
         _paths[Count] = RowPath.Shared;
         _rows[Count++] = row;

@@ -27,22 +27,26 @@ internal sealed record SchedulePlan(ScheduleTrace Trace, int MaxRows, int MaxKey
         var state = new ScheduleState();
         fill(state.Rows);
         var trace = new ScheduleTrace(config);
-        state.Begin(trace, cached, cachedTokens, images);
+        state.Begin(trace, cached, cachedTokens, state.Rows.Count, images);
         state.SetClassAttention(new float[trace.Visual]);
         asked.OnVisionTokens(state);
-        int maxRows = Math.Max(trace.Prefix + trace.Visual + trace.Text, state.Rows.Count);
+
+        // A policy whose sizes are not known may also split: then text rows run twice.
+        int copies = policy.SizesAreKnown ? 0 : trace.Text;
+        int maxRows = Math.Max(trace.Prefix + trace.Visual + trace.Text, state.Rows.Count) + copies;
         int maxKeys = 0;
         long maxPages = 0;
         for (int layer = 0; layer < config.Layers; layer++)
         {
             state.Enter(layer);
             asked.BeforeLayer(state);
+            state.Settle();
             state.Store();
             if (state.ProbedRows.Length > 0)
                 state.ReceiveRowScores().Clear();
             trace.Record(state);
             maxRows = Math.Max(maxRows, state.Rows.Count);
-            int keys = state.CachedRows + Math.Max(state.EntryKeys, state.KeyCount);
+            int keys = state.CachedRows + Math.Max(state.EntryKeys, state.KeyCount) + copies;
             maxKeys = Math.Max(maxKeys, keys);
             maxPages = Math.Max(maxPages, PagesNow(state) - KvStore.PagesFor(state.CachedRows + state.KeyCount) + KvStore.PagesFor(keys));
         }

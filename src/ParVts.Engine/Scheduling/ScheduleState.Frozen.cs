@@ -6,6 +6,7 @@ namespace ParVts.Engine.Scheduling;
 public sealed partial class ScheduleState
 {
     private readonly List<int> _computed = [];
+    private bool _freeze;
 
     /// <summary>Visual rows are not computed in this layer.</summary>
     internal bool IsFrozen { get; private set; }
@@ -35,6 +36,15 @@ public sealed partial class ScheduleState
     {
         if (Rows.Paths.Contains(RowPath.Rest))
             throw new PolicyException($"a policy freezes visual rows at layer {Layer}, where two paths are running");
+        _freeze = true;
+        FrozenGiveKeys = giveKeys;
+    }
+
+    /// <summary>Every policy has spoken: what is frozen follows from the rows that are left.</summary>
+    internal void Settle()
+    {
+        if (!_freeze)
+            return;
         _computed.Clear();
         for (int row = 0; row < Rows.Count; row++)
         {
@@ -43,10 +53,9 @@ public sealed partial class ScheduleState
         }
 
         IsFrozen = _computed.Count < Rows.Count;
-        FrozenGiveKeys = giveKeys;
-        if (IsFrozen && giveKeys)
+        if (IsFrozen && FrozenGiveKeys)
             SetFrozenPlan();
-        else
+        else if (IsFrozen)
             Plan.SetCausal(_computed.Count, CachedRows);
     }
 

@@ -29,6 +29,8 @@ public sealed partial class ScheduleState
     private float[] _classAttention = [];
     private int[] _cached = [];
     private int[] _stored = [];
+    private int[] _kept = [];
+    private int _weighedLayer = -1;
     private ScheduleTrace _trace = null!;
 
     /// <summary>The layer, 0-based; −1 before the decoder.</summary>
@@ -89,28 +91,25 @@ public sealed partial class ScheduleState
         ReadOnlySpan<int> visual, string? score = null, ReadOnlySpan<int> ranked = default, ReadOnlySpan<float> scores = default)
     {
         int before = Rows.CountOf(RowRole.Visual);
-        if (visual.Length < before)
+        BeginChange(RowChange.Gather);
+        int next = 0;
+        for (int row = 0; row < Rows.Count; row++)
         {
-            BeginChange(RowChange.Gather);
-            int next = 0;
-            for (int row = 0; row < Rows.Count; row++)
+            Row candidate = Rows.Rows[row];
+            if (candidate.Role == RowRole.Visual)
             {
-                Row candidate = Rows.Rows[row];
-                if (candidate.Role == RowRole.Visual)
-                {
-                    if (next == visual.Length || visual[next] != candidate.Visual)
-                        continue;
-                    next++;
-                }
-
-                _sources.Add(row);
-                _paths.Add(Rows.Paths[row]);
+                if (next == visual.Length || visual[next] != candidate.Visual)
+                    continue;
+                next++;
             }
 
-            if (next != visual.Length)
-                throw new PolicyException("a policy kept visual tokens that are not there, or not in ascending order");
-            Rearrange();
+            _sources.Add(row);
+            _paths.Add(Rows.Paths[row]);
         }
+
+        if (next != visual.Length)
+            throw new PolicyException("a policy kept visual tokens that are not there, or not in ascending order");
+        Rearrange();
 
         _trace.Add(new ScheduleEvent
         {
@@ -135,6 +134,15 @@ public sealed partial class ScheduleState
     /// <param name="scores">Their scores.</param>
     public void Split(ReadOnlySpan<int> subject, string? score = null, ReadOnlySpan<int> ranked = default, ReadOnlySpan<float> scores = default)
     {
+        int visual = Rows.CountOf(RowRole.Visual);
+        if (subject.Length >= visual || Rows.Paths.Contains(RowPath.Rest))
+            throw new PolicyException($"a policy splits {visual} visual tokens into {subject.Length} and none, or splits twice");
+        for (int i = 1; i < subject.Length; i++)
+        {
+            if (subject[i] <= subject[i - 1])
+                throw new PolicyException("a policy split visual tokens that are not in ascending order");
+        }
+
         BeginChange(RowChange.Gather);
         AddPath(RowPath.Shared, subject);
         AddPath(RowPath.Subject, subject);
@@ -175,21 +183,15 @@ public sealed partial class ScheduleState
     /// log-sum-exp of the row's scaled logits over its own path's visual keys in the layer before, where
     /// <see cref="ProbePathWeights"/> must have asked for it.
     /// </summary>
+    /// <exception cref="PolicyException">The layer before was not asked for it.</exception>
     public void FuseByMass()
     {
+        if (_weighedLayer != Layer - 1)
+            throw new PolicyException($"a policy fuses by mass at layer {Layer}, but layer {Layer - 1} was not asked to measure it");
         BeginFusion();
         FusionIsMeasured = true;
         FinishFusion(FusionWeights);
     }
-
-    /// <summary>Notes that nothing is done here, and why.</summary>
-    public void KeepAll(string note) => _trace.Add(new ScheduleEvent
-    {
-        Layer = Math.Max(0, Layer),
-        Kind = ScheduleEventKind.Select,
-        Kept = AliveVisual(),
-        Note = note,
-    });
 
     /// <summary>Asks that this layer measure the attention of these rows; the next layer finds it in <see cref="RowScores"/>.</summary>
     /// <exception cref="PolicyException">A row is not there, or another policy probes other rows of this layer.</exception>
@@ -208,7 +210,11 @@ public sealed partial class ScheduleState
     }
 
     /// <summary>Asks that this layer measure the weights of <see cref="FuseByMass"/> at the next layer's entry.</summary>
-    public void ProbePathWeights() => WantsPathWeights = true;
+    public void ProbePathWeights()
+    {
+        WantsPathWeights = true;
+        _weighedLayer = Layer;
+    }
 
     /// <summary>The visual tokens that are there now, in row order.</summary>
     public int[] AliveVisual()
@@ -229,17 +235,19 @@ public sealed partial class ScheduleState
     internal int StoredRowsOf(int layer) => _stored[layer];
 
     /// <summary>Begins a prefill; <see cref="Rows"/> hold all of the prompt's rows.</summary>
-    internal void Begin(ScheduleTrace trace, ReadOnlySpan<int> cached, int cachedTokens, int images)
+    internal void Begin(ScheduleTrace trace, ReadOnlySpan<int> cached, int cachedTokens, int tokens, int images)
     {
         _trace = trace;
         _cached = cached.ToArray();
         _stored = new int[cached.Length];
+        _kept = new int[cached.Length];
+        _weighedLayer = -1;
         Layer = -1;
         Images = images;
         Change = RowChange.None;
         WantsPathWeights = false;
         _probedRows.Clear();
-        trace.Begin(Rows, cachedTokens);
+        trace.Begin(Rows, cachedTokens, tokens);
     }
 
     internal void SetClassAttention(float[] scores) => _classAttention = scores;
@@ -258,14 +266,21 @@ public sealed partial class ScheduleState
         Layer = layer;
         Change = RowChange.None;
         WantsPathWeights = false;
-        IsFrozen = false;
+        IsFrozen = _freeze = false;
         EntryKeys = 0;
         _probedRows.Clear();
         SetCausalPlan();
     }
 
     /// <summary>The layer stores a row for each whose keys it computes.</summary>
-    internal void Store() => _stored[Layer] = KeyCount;
+    internal void Store()
+    {
+        _stored[Layer] = KeyCount;
+
+        // What stays of it when paths are fused: all that lies before the second path.
+        int rest = Rows.Paths.IndexOf(RowPath.Rest);
+        _kept[Layer] = rest < 0 ? KeyCount : rest;
+    }
 
     private void SetCausalPlan()
     {
@@ -323,7 +338,7 @@ public sealed partial class ScheduleState
     {
         Rearrange();
         for (int layer = 0; layer < Layer; layer++)
-            _stored[layer] = Rows.Count;
+            _stored[layer] = Math.Min(_stored[layer], _kept[layer]);
         _trace.Add(new ScheduleEvent { Layer = Layer, Kind = ScheduleEventKind.Fuse, Kept = AliveVisual(), Weights = weights });
     }
 

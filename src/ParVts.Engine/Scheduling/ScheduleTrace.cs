@@ -98,7 +98,7 @@ public sealed class ScheduleTrace
     /// <summary>Visible query-key pairs of each layer, of one head.</summary>
     public long[] PairsByLayer { get; }
 
-    /// <summary>Of these, pairs whose query or key is visual.</summary>
+    /// <summary>Of these, pairs whose query or key is visual; keys of earlier turns count as text.</summary>
     public long[] PairsVisualByLayer { get; }
 
     /// <summary>FLOPs of each layer by the formula of SCHEDULES.md: no probes, no head.</summary>
@@ -129,15 +129,30 @@ public sealed class ScheduleTrace
     /// <summary>Starts over.</summary>
     /// <param name="rows">All rows of the prefill, before any decision.</param>
     /// <param name="cachedTokens">Tokens of earlier turns, as the dense policy would hold them.</param>
-    internal void Begin(RowBatch rows, int cachedTokens)
+    /// <param name="tokens">Tokens of the prefill, as the dense policy would compute them.</param>
+    internal void Begin(RowBatch rows, int cachedTokens, int tokens)
     {
-        _events.Clear();
+        Clear();
         Visual = rows.CountOf(RowRole.Visual);
         Prefix = rows.CountOf(RowRole.Prefix);
         Text = rows.Count - Visual - Prefix;
-        Array.Clear(FlopsCountedByLayer);
-        long n = rows.Count;
+        long n = tokens;
         FlopsDense = _config.Layers * LayerFlops(n, n, n * cachedTokens + n * (n + 1) / 2);
+    }
+
+    /// <summary>Forgets the run before, so that one that is cut off reports nothing of it.</summary>
+    internal void Clear()
+    {
+        _events.Clear();
+        Prefix = Visual = Text = 0;
+        FlopsDense = 0;
+        Array.Clear(RowsByLayer);
+        Array.Clear(KeysByLayer);
+        Array.Clear(KvRowsByLayer);
+        Array.Clear(PairsByLayer);
+        Array.Clear(PairsVisualByLayer);
+        Array.Clear(FlopsByLayer);
+        Array.Clear(FlopsCountedByLayer);
     }
 
     internal void Add(ScheduleEvent done) => _events.Add(done);

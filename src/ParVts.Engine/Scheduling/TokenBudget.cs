@@ -28,7 +28,9 @@ public readonly record struct TokenBudget
         if (!double.TryParse(text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double value)
             || !(value > 0 && value <= int.MaxValue))
             return null;
-        return value >= 1 && value != Math.Floor(value) ? null : new TokenBudget(value, text);
+
+        // "1.0" would be read as a share of all by some, as one token by others.
+        return value >= 1 && text.Contains('.', StringComparison.Ordinal) ? null : new TokenBudget(value, text);
     }
 
     /// <summary>

@@ -36,10 +36,26 @@ public sealed class VisionState
 
     internal RowMap? Map { get; set; }
 
-    /// <summary>Replaces the rows. From the last block on, what comes out are the visual tokens alone.</summary>
+    /// <summary>Rows were merged after the last block: what is left are visual tokens alone.</summary>
+    internal bool IsFinal { get; set; }
+
+    /// <summary>
+    /// Replaces the rows. Between blocks the class token stays row 0 where there is one; after the last block what comes out are
+    /// the visual tokens alone.
+    /// </summary>
     /// <exception cref="PolicyException">The map names rows that are not there.</exception>
     public void Merge(RowMap map)
     {
+        if (Map is not null)
+            throw new PolicyException($"two policies merge rows at block {Block} of the vision tower");
+        if (map.Offsets.Length == 0 || map.Offsets[0] != 0 || map.Offsets[^1] != map.Sources.Length || map.Weights.Length != map.Sources.Length)
+            throw new PolicyException("a policy's map of rows is not whole: offsets, sources and weights do not match");
+        for (int row = 0; row < map.Rows; row++)
+        {
+            if (map.Offsets[row + 1] < map.Offsets[row])
+                throw new PolicyException("a policy's map of rows has offsets that descend");
+        }
+
         foreach (int source in map.Sources)
         {
             if ((uint)source >= (uint)Rows)
@@ -51,5 +67,6 @@ public sealed class VisionState
         if (map.Rows > Rows)
             throw new PolicyException($"a policy makes {map.Rows} rows of a picture that has {Rows}");
         Map = map;
+        IsFinal = Block == Blocks;
     }
 }

@@ -34,6 +34,9 @@ public enum PolicyEffect
     /// <summary>Takes every visual token out.</summary>
     Leave,
 
+    /// <summary>Merges rows in the vision tower, so that what is measured there no longer fits the tokens one by one.</summary>
+    Merge,
+
     /// <summary>Leaves the visual tokens as they are, but changes how layers see or compute them.</summary>
     View,
 
@@ -50,7 +53,8 @@ public readonly record struct PolicySpan(int From, int To, PolicyEffect Effect);
 /// <summary>
 /// Decides what becomes of visual tokens (contract P). A policy decides with indices and scores; it never touches
 /// device memory or launches work (P1): the engine carries its decisions out. One instance serves one session, one
-/// call at a time; what it remembers between hooks it starts anew in <see cref="OnVisionTokens"/>.
+/// call at a time. It is also asked without a run, to plan one (<see cref="OnVisionTokens"/> and <see cref="BeforeLayer"/>, with scores
+/// of zero); so what it remembers it starts anew in <see cref="OnVisionTokens"/>, or with a picture's first block.
 /// </summary>
 public abstract class VisualTokenPolicy
 {
@@ -61,8 +65,8 @@ public abstract class VisualTokenPolicy
     public virtual PolicyNeeds Needs => PolicyNeeds.None;
 
     /// <summary>
-    /// False where what stays depends on what is measured, so that memory is planned as if everything stayed (contract D4,
-    /// P2).
+    /// False where what stays depends on what is measured, or rows merge in the vision tower: memory is then planned as if
+    /// everything stayed (contract D4, P2).
     /// </summary>
     public virtual bool SizesAreKnown => true;
 

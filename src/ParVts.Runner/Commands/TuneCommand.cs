@@ -111,11 +111,9 @@ internal static class TuneCommand
             return (int)ExitCode.Done;
         }
 
-        TuningTrial closest = tuner.Trials.MinBy(trial => trial.Divergence)!;
         Terminal.Note(string.Create(
             CultureInfo.InvariantCulture,
-            $"no setting of '{request.Policy}' stays under {request.Threshold} nats; nothing was written. The closest is '{closest.Policy}', "
-            + $"at {closest.Divergence:0.####} or more. Raise --threshold, or keep more tokens."));
+            $"no setting of '{request.Policy}' stays under {request.Threshold} nats; nothing was written. Raise --threshold, or keep more tokens."));
         return (int)ExitCode.Failed;
     }
 
@@ -146,11 +144,17 @@ internal static class TuneCommand
 
     private static void WriteTable(IReadOnlyList<TuningTrial> trials, TuningTrial? best)
     {
-        Spectre.Console.Table table = Terminal.CreateTable(["setting", "prefill FLOPs", "mean KL", ""]);
+        Spectre.Console.Table table = Terminal.CreateTable(["setting", "prefill FLOPs", "mean KL", "prompts", ""]);
         foreach (TuningTrial trial in trials)
         {
             table.AddTextRow(
-                [trial.Policy, Sizes.Percent(trial.FlopsShare), trial.Divergence.ToString("0.0000", CultureInfo.InvariantCulture), trial == best ? "chosen" : ""]);
+                [
+                    trial.Policy,
+                    Sizes.Percent(trial.FlopsShare),
+                    (trial.IsMean ? "" : "≥ ") + trial.Divergence.ToString("0.0000", CultureInfo.InvariantCulture),
+                    Sizes.Count(trial.Prompts),
+                    trial == best ? "chosen" : "",
+                ]);
         }
 
         Terminal.Out.Write(table);
@@ -166,7 +170,10 @@ internal static class TuneCommand
             json.WriteStartObject();
             json.WriteString("policy", trial.Policy);
             json.WriteNumber("flops_share", trial.FlopsShare);
-            json.WriteNumber("mean_kl", trial.Divergence);
+            if (double.IsFinite(trial.Divergence))
+                json.WriteNumber(trial.IsMean ? "mean_kl" : "mean_kl_at_least", trial.Divergence);
+            else
+                json.WriteNull("mean_kl");
             json.WriteNumber("prompts", trial.Prompts);
             json.WriteEndObject();
         }

@@ -53,14 +53,16 @@ internal sealed class StageCollector(Request request, Session session, StageSele
     private void AddChoices(List<TensorToWrite> tensors, ScheduleTrace trace)
     {
         int alive = trace.Visual;
-        foreach (ScheduleEvent choice in trace.Events)
+        foreach (IGrouping<int, ScheduleEvent> choices in trace.Events.GroupBy(choice => choice.Layer))
         {
-            string layer = choice.Layer.ToString(CultureInfo.InvariantCulture);
-            if (choice.Kept.Count != alive)
-                AddIntegers(tensors, $"kept.{layer}", [.. choice.Kept.Select(token => (long)token)]);
-            alive = choice.Kept.Count;
-            if (choice.Scores.Count > 0 && selection.Contains($"scores.{layer}"))
-                tensors.Add(TensorToWrite.Of($"scores.{layer}", [.. choice.Scores], choice.Scores.Count));
+            // Before the decoder and at layer 0 are one place here: what counts is what enters the layer.
+            ScheduleEvent last = choices.Last();
+            string layer = choices.Key.ToString(CultureInfo.InvariantCulture);
+            if (last.Kept.Count != alive)
+                AddIntegers(tensors, $"kept.{layer}", [.. last.Kept.Select(token => (long)token)]);
+            alive = last.Kept.Count;
+            if (choices.LastOrDefault(choice => choice.Scores.Count > 0) is { } ranked && selection.Contains($"scores.{layer}"))
+                tensors.Add(TensorToWrite.Of($"scores.{layer}", [.. ranked.Scores], ranked.Scores.Count));
         }
     }
 

@@ -5,9 +5,13 @@ namespace ParVts.Runner.Tuning;
 /// <summary>A setting that was tried.</summary>
 /// <param name="Policy">The policy string.</param>
 /// <param name="FlopsShare">FLOPs of its prefill, as a share of dense, over all prompts.</param>
-/// <param name="Divergence">Mean KL(dense || policy) of the first token, in nats; over the prompts that were asked.</param>
+/// <param name="Divergence">
+/// KL(dense || policy) of the first token, in nats, summed over the prompts that were asked and divided by all: the mean, or
+/// where not all were asked a bound that the mean cannot be below.
+/// </param>
 /// <param name="Prompts">How many were asked: fewer than all where it could not get below the threshold any more.</param>
-internal sealed record TuningTrial(string Policy, double FlopsShare, double Divergence, int Prompts);
+/// <param name="IsMean">All were asked.</param>
+internal sealed record TuningTrial(string Policy, double FlopsShare, double Divergence, int Prompts, bool IsMean);
 
 /// <summary>
 /// Finds the cheapest setting of a policy whose first tokens stay close to the dense model's (SCHEDULES.md, section 5): no
@@ -40,7 +44,7 @@ internal sealed class Tuner(InferenceEngine engine, IReadOnlyList<Prompt> prompt
             TuningTrial trial = Try(sorted[i].Policy, sorted[i].Cost, dense, cancellation);
             _trials.Add(trial);
             progress(i + 1, sorted.Length);
-            if (trial.Prompts == prompts.Count && trial.Divergence < threshold && !(trial.Divergence >= best?.Divergence))
+            if (trial.IsMean && trial.Divergence < threshold && !(trial.Divergence >= best?.Divergence))
                 best = trial;
         }
 
@@ -56,10 +60,10 @@ internal sealed class Tuner(InferenceEngine engine, IReadOnlyList<Prompt> prompt
 
             // A divergence is never negative: the mean cannot come back under the threshold.
             if (!(sum < threshold * prompts.Count))
-                return new TuningTrial(policy, cost, sum / (i + 1), i + 1);
+                return new TuningTrial(policy, cost, sum / prompts.Count, i + 1, i + 1 == prompts.Count);
         }
 
-        return new TuningTrial(policy, cost, sum / prompts.Count, prompts.Count);
+        return new TuningTrial(policy, cost, sum / prompts.Count, prompts.Count, IsMean: true);
     }
 
     // FLOPs are planned, not measured: a setting need not run to be put in its place.

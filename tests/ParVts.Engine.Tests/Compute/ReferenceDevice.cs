@@ -271,11 +271,11 @@ internal abstract unsafe class PlainDevice<T> : ComputeDevice
         }
     }
 
-    public override void KeepKeys(in KvLayer layer, in Tensor rows)
+    public override void KeepKeys(in KvLayer layer, in Tensor rows, int first = 0)
     {
-        for (int row = 0; row < rows.Columns; row++)
+        for (int row = first; row < first + rows.Columns; row++)
         {
-            int source = ((int*)rows.Address)[row];
+            int source = ((int*)rows.Address)[row - first];
             for (int head = 0; head < layer.Heads; head++)
             {
                 for (int i = 0; i < layer.PaddedHeadDim; i++)

@@ -34,11 +34,18 @@ public class PolicyStringTests
     [TestCase(22, "migrate=2", "layer=2", "layer=11")]
     [TestCase(8, "migrate=1", "layer=1", "layer=4")]
     [TestCase(2, "migrate=1", "layer=1", "layer=1")]
-    public void Published_depths_scale_to_the_model(int layers, string parvts, string fastv, string vtw)
+    [TestCase(1, "migrate=0", null, "layer=0")]
+    public void Published_depths_scale_to_the_model(int layers, string parvts, string? fastv, string vtw)
     {
-        foreach ((string policy, string part) in new[] { ("parvts", parvts), ("fastv", fastv), ("vtw", vtw) })
+        foreach ((string policy, string? part) in new[] { ("parvts", parvts), ("fastv", fastv), ("vtw", vtw) })
         {
             VisualTokenPolicy made = PolicyRegistry.Create(policy);
+            if (part is null)
+            {
+                Assert.That(() => made.Bind(new PolicyModel(layers, 48)), Throws.TypeOf<PolicyException>(), "there is no layer before the first");
+                continue;
+            }
+
             made.Bind(new PolicyModel(layers, 48));
             Assert.That(made.Name, Does.Contain(part));
         }
@@ -51,6 +58,7 @@ public class PolicyStringTests
     [TestCase("parvts:keep=0", "keep=0 is not allowed; keep is a count of at least 1")]
     [TestCase("parvts:keep=-1", "keep=-1 is not allowed")]
     [TestCase("parvts:keep=1.5", "keep=1.5 is not allowed")]
+    [TestCase("parvts:keep=1.0", "keep=1.0 is not allowed")]
     [TestCase("parvts:keep=NaN", "keep=NaN is not allowed")]
     [TestCase("parvts:keep=99999999999", "is not allowed")]
     [TestCase("parvts:migrate=-1", "migrate=-1 is not allowed; migrate is a layer")]

@@ -54,6 +54,37 @@ public class SeamTests
     }
 
     [Test]
+    public void Freezing_goes_together_with_choosing_at_the_same_layer()
+    {
+        using var model = new TinyModel(5);
+        Prompt prompt = model.Prompt();
+        var stack = new PolicyStack([new Freezing(1, giveKeys: true), PolicyRegistry.Create("fastv:layer=1,keep=4")]);
+        ScheduleTrace trace = model.Run(prompt, stack, 2).Result.Trace;
+        Assert.That(trace.RowsByLayer[1], Is.EqualTo(trace.Prefix + trace.Text));
+        Assert.That(trace.KeysByLayer[1], Is.EqualTo(trace.Prefix + trace.Text + 4));
+    }
+
+    [Test]
+    public void A_path_that_begins_later_leaves_earlier_layers_alone()
+    {
+        using var model = new TinyModel(8);
+        Prompt prompt = model.Prompt();
+        ScheduleTrace trace = model.Run(prompt, new LateSplit(), 2).Result.Trace;
+        Assert.That(trace.KvRowsByLayer[0], Is.EqualTo(prompt.Length));
+        Assert.That(trace.KvRowsByLayer[1], Is.EqualTo(trace.Prefix + 3 + trace.Text));
+    }
+
+    [Test]
+    public void Merging_inside_the_tower_keeps_the_class_token_out_of_the_decoder()
+    {
+        using var model = new TinyModel(9);
+        Prompt prompt = model.Prompt();
+        Run run = model.Run(prompt, new EarlyMerge());
+        Assert.That(run.Result.Trace.Visual, Is.EqualTo(model.Visual - 1));
+        Assert.That(run.Result.Trace.FlopsDense, Is.EqualTo(model.Run(prompt, "dense").Result.Trace.Flops));
+    }
+
+    [Test]
     public void Compact_positions_run_without_gaps_in_prefill_and_decoding()
     {
         using var model = new TinyModel(6);
@@ -94,6 +125,43 @@ public class SeamTests
         {
             if (state.Layer >= from)
                 state.FreezeVisual(giveKeys);
+        }
+    }
+
+    /// <summary>Splits at layer 1 and fuses at layer 2, or at the last.</summary>
+    private sealed class LateSplit : VisualTokenPolicy
+    {
+        public override string Name => "late";
+
+        public override IReadOnlyList<PolicySpan> Spans => [];
+
+        public override void BeforeLayer(ScheduleState state)
+        {
+            if (state.Layer == 1)
+                state.Split([0, 2, 4]);
+            if (state.Layer == 2)
+                state.Fuse([0.5f]);
+        }
+    }
+
+    /// <summary>Merges the last two rows in the tower's first block.</summary>
+    private sealed class EarlyMerge : VisualTokenPolicy
+    {
+        public override string Name => "early";
+
+        public override bool SizesAreKnown => false;
+
+        public override IReadOnlyList<PolicySpan> Spans => [new(-1, -1, PolicyEffect.Merge)];
+
+        public override void InVisionLayer(VisionState state)
+        {
+            if (state.Block != 0)
+                return;
+            int rows = state.Rows - 1;
+            state.Merge(new RowMap(
+                [.. Enumerable.Range(0, rows), state.Rows],
+                [.. Enumerable.Range(0, state.Rows)],
+                [.. Enumerable.Range(0, state.Rows).Select(row => row < rows - 1 ? 1f : 0.5f)]));
         }
     }
 

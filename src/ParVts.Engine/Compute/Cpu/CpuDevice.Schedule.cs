@@ -66,10 +66,12 @@ public sealed unsafe partial class CpuDevice
     }
 
     /// <inheritdoc/>
-    public override void KeepKeys(in KvLayer layer, in Tensor rows)
+    public override void KeepKeys(in KvLayer layer, in Tensor rows, int first = 0)
     {
         CheckIndices(rows, layer.Length);
-        RowMoves.KeepKeys(layer, rows);
+        for (int i = 0; i < rows.Columns; i++)
+            Check(rows.Integers[i] >= first + i, "KeepKeys: rows move towards the front");
+        RowMoves.KeepKeys(layer, rows, first);
     }
 
     private static void CheckIndices(in Tensor rows, int count, [CallerMemberName] string operation = "")

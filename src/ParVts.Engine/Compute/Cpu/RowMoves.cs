@@ -58,12 +58,12 @@ internal static unsafe class RowMoves
         }
     }
 
-    public static void KeepKeys(in KvLayer layer, in Tensor rows)
+    public static void KeepKeys(in KvLayer layer, in Tensor rows, int first)
     {
         int padded = layer.PaddedHeadDim;
-        for (int i = 0; i < rows.Columns; i++)
+        for (int i = first; i < first + rows.Columns; i++)
         {
-            int source = rows.Integers[i];
+            int source = rows.Integers[i - first];
             if (source == i)
                 continue;
             for (int head = 0; head < layer.Heads; head++)

@@ -35,7 +35,7 @@ internal sealed class LayerParameter
         if (!_parameters.IsGiven(_name))
         {
             int scaled = (int)Math.Round((double)_parameters.Integer(_name, _minimum) * model.Layers / PublishedLayers);
-            Value = Math.Clamp(scaled, Math.Max(1, _minimum), Math.Max(_minimum, model.Layers - 1));
+            Value = Math.Max(_minimum, Math.Min(Math.Max(1, scaled), model.Layers - 1));
         }
 
         if (Value >= model.Layers)
