@@ -54,6 +54,9 @@ killers=(
     Own_schedule_ Packed_paths_equal_two_separate_runs Rows_and_cache_are_as_long_as_planned Ties_go_to_the_lower_index
     Random_plans_keep_the_budget Path_weights_follow_the_log_sum_exp Paths_fuse_row_by_row Another_question_about_the_same_picture
     Decoding_equals_replaying_the_frozen_trace Probes_are_the_probabilities_of_the_plan What_rows_that_left_leave_behind_is_never_read
+    Every_picture_is_ranked_by_its_own_attention What_is_measured_does_not_depend_on_what_was_cached
+    A_thinned_layer_holds_the_rows_that_were_kept A_thinned_cache_is_never_cut_back_into A_frozen_row_leaves_the_layer_as_it_entered
+    Compact_positions_run_without_gaps
 )
 build || { cat build.log >&2; echo "mutants: the sources do not build" >&2; exit 1; }
 passes "${killers[@]}" || { tail -n 40 test.log >&2; echo "mutants: the unchanged sources do not pass" >&2; exit 1; }
@@ -92,6 +95,21 @@ mutant "value: none adds values after all" $engine/Compute/Cpu/SegmentAttention.
     'if (range.Value == ValueRule.Own)' 'if (range.Value != ValueRule.Sink)' Random_plans_keep_the_budget
 mutant "another question takes the pruned cache" $engine/Generation/CachedTurns.cs \
     'return Math.Min(tokens, turn.Whole);' 'return tokens;' Another_question_about_the_same_picture
+mutant "every picture has the first one's scores" $engine/Generation/Session.Generation.cs \
+    'classAttention.AsSpan(image * made)' 'classAttention.AsSpan(0)' Every_picture_is_ranked_by_its_own_attention
+mutant "a path's mass forgets earlier turns" $engine/Models/ScheduleExecutor.cs \
+    'new KeyRange(cached + row, cached + end, KeyRule.Full, ValueRule.None)' 'new KeyRange(row, end, KeyRule.Full, ValueRule.None)' \
+    What_is_measured_does_not_depend_on_what_was_cached
+mutant "a probe forgets earlier turns" $engine/Models/ScheduleExecutor.cs \
+    'scores.Address + cached * sizeof(float)' 'scores.Address' What_is_measured_does_not_depend_on_what_was_cached
+mutant "a thinned layer keeps its first rows" $engine/Models/LlavaRun.cs \
+    '_device.KeepKeys(Kv.Layer(layer), piece, first);' '' A_thinned_layer_holds_the_rows_that_were_kept
+mutant "a thinned cache is cut back into" $engine/Generation/CachedTurns.cs \
+    'new Turn(0, 0, tokens,' 'new Turn(0, tokens, tokens,' A_thinned_cache_is_never_cut_back_into
+mutant "frozen rows are computed" $engine/Scheduling/ScheduleState.Frozen.cs \
+    'IsFrozen = _computed.Count < Rows.Count;' 'IsFrozen = false;' A_frozen_row_leaves_the_layer_as_it_entered
+mutant "compact positions keep their gaps" $engine/Models/Decoder.cs \
+    'if (policy.CompactPositions)' 'if (policy.CompactPositions && layer < 0)' Compact_positions_run_without_gaps
 mutant "the decoded token's position counts the rows that are left" $engine/Generation/Session.Generation.cs \
     'int position = prompt.Length + tokens.Count - 1;' 'int position = _run.Kv.Length(0);' Decoding_equals_replaying_the_frozen_trace
 mutant "the trace counts half of the pairs' work" $engine/Scheduling/ScheduleTrace.cs \
