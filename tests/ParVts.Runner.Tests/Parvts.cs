@@ -78,6 +78,9 @@ internal static class Parvts
         return Process.Start(start)!;
     }
 
+    /// <summary>Large numbers of a JSON array.</summary>
+    public static long[] Longs(this JsonElement array) => [.. array.EnumerateArray().Select(number => number.GetInt64())];
+
     /// <summary>Numbers of a JSON array.</summary>
     public static int[] Numbers(this JsonElement array) => [.. array.EnumerateArray().Select(number => number.GetInt32())];
 }

@@ -28,7 +28,10 @@ public sealed class ScheduleTests
             Assert.That(trace.GetProperty("keys_by_layer").Numbers(), Is.EqualTo(rows));
             Assert.That(trace.GetProperty("kv_rows_by_layer").Numbers(), Is.All.EqualTo(s + 36 + m));
             Assert.That(trace.GetProperty("flops").GetInt64(), Is.LessThan(trace.GetProperty("flops_dense").GetInt64()));
-            Assert.That(trace.GetProperty("flops_counted").GetInt64(), Is.EqualTo(trace.GetProperty("flops").GetInt64()).Within(1).Percent);
+            Assert.That(trace.GetProperty("flops_by_layer").Longs().Sum(), Is.EqualTo(trace.GetProperty("flops").GetInt64()));
+            Assert.That(trace.GetProperty("flops_counted_by_layer").Longs(), Is.EqualTo(trace.GetProperty("flops_by_layer").Longs()).Within(1).Percent);
+            Assert.That(trace.GetProperty("kv_bytes_by_layer").Longs(), Is.All.EqualTo((s + 36 + m) * 2L * 3 * 64 * 4), "3 KV heads of 64, float32");
+            Assert.That(trace.GetProperty("pairs_by_layer").Longs()[7], Is.EqualTo((s + 36 + m) * (s + 36 + m + 1L) / 2), "causal");
             Assert.That(trace.GetProperty("pairs_visual").GetInt64(), Is.Positive);
             Assert.That(split.GetProperty("kind").GetString(), Is.EqualTo("split"));
             Assert.That(split.GetProperty("kept").GetArrayLength(), Is.EqualTo(Visual));

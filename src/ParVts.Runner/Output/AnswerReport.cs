@@ -82,11 +82,13 @@ internal sealed record AnswerReport(InferenceEngine Engine, Session Session, Gen
         json.WriteNumbers("rows_by_layer", trace.RowsByLayer);
         json.WriteNumbers("keys_by_layer", trace.KeysByLayer);
         json.WriteNumbers("kv_rows_by_layer", trace.KvRowsByLayer);
+        json.WriteNumbers("kv_bytes_by_layer", trace.KvRowsByLayer.Select(rows => rows * trace.KvRowBytes));
+        json.WriteNumbers("pairs_by_layer", trace.PairsByLayer);
+        json.WriteNumbers("flops_by_layer", trace.FlopsByLayer);
+        json.WriteNumbers("flops_counted_by_layer", trace.FlopsCountedByLayer);
         json.WriteNumber("flops", trace.Flops);
         json.WriteNumber("flops_dense", trace.FlopsDense);
         json.WriteNumber("pairs_visual", trace.PairsVisual);
-        json.WriteNumber("flops_counted", trace.FlopsCountedByLayer.Sum());
-        json.WriteNumber("kv_row_bytes", trace.KvRowBytes);
         json.WriteStartArray("events");
         foreach (ScheduleEvent done in trace.Events)
             WriteEvent(json, done);
