@@ -144,6 +144,43 @@ want_browser() {
     [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}" || say "going on without ${packages[*]}"
 }
 
+# The kernels' compiler, for tests that need no GPU. Not fatal: those tests are skipped by name. Debian keeps it in non-free,
+# Ubuntu in multiverse; Debian's component is added as a source of its own, beside what is there.
+want_nvrtc() {
+    local package known=
+    ! has_library libnvrtc.so || return 0
+    if can_apt; then
+        apt_update
+        known=$(nvrtc_package)
+        if [ -z "$known" ] && add_non_free; then
+            apt_updated=
+            apt_update
+            known=$(nvrtc_package)
+        fi
+    fi
+    package=${known:-libnvrtc11.2}
+    apt_install "$package" || say "going on without NVRTC"
+}
+
+nvrtc_package() {
+    local package
+    for package in libnvrtc12 libnvrtc11.2; do
+        if apt_knows "$package"; then echo "$package"; return; fi
+    done
+}
+
+add_non_free() {
+    local uris suites key
+    local file=/etc/apt/sources.list.d/debian.sources
+    grep -q '^ID=debian' /etc/os-release 2>/dev/null && [ -f "$file" ] || return 1
+    uris=$(sed -n 's/^URIs: *//p' "$file" | head -n 1)
+    suites=$(sed -n 's/^Suites: *//p' "$file" | head -n 1)
+    key=$(sed -n 's/^Signed-By: *//p' "$file" | head -n 1)
+    say "adding Debian's component non-free to the package sources (for NVRTC)"
+    printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: non-free\nSigned-By: %s\n' "$uris" "$suites" "$key" \
+        >/etc/apt/sources.list.d/debian-non-free.sources
+}
+
 # --- verbs ------------------------------------------------------------------------------------------------------
 
 # Quiet where all is well, and never on standard output: 'run --json' prints nothing but its object.
@@ -158,6 +195,7 @@ dotnet_build() {
 verb_setup() {
     need_dotnet
     want_image_libraries
+    want_nvrtc
     want_browser
     say ".NET SDK $(dotnet --version)"
 }
@@ -206,6 +244,7 @@ verb_test() {
     done
     need_dotnet
     want_image_libraries
+    want_nvrtc
     want_browser
     [ -z "$build" ] || dotnet_build "$solution"
 

@@ -1,3 +1,4 @@
+using ParVts.Cuda;
 using ParVts.Engine;
 using InsufficientMemoryException = ParVts.Engine.Compute.InsufficientMemoryException;
 
@@ -44,7 +45,7 @@ internal static class Failure
     /// <summary>The message, with a word on what kind of trouble it is where the message alone would not say it.</summary>
     public static string Describe(Exception error) => error switch
     {
-        ParVtsException or UsageException or InputFileException => error.Message,
+        ParVtsException or CudaErrorException or UsageException or InputFileException => error.Message,
         OperationCanceledException => "cancelled",
         OutOfMemoryException => "out of memory: use fewer or smaller inputs, or --memory-cap to be told beforehand",
         IOException or UnauthorizedAccessException => error.Message,
@@ -57,7 +58,7 @@ internal static class Failure
         UsageException or RequestException or PolicyException => ExitCode.WrongUsage,
         ModelFormatException or ImageFormatException or InputFileException => ExitCode.BadFile,
         FileNotFoundException or DirectoryNotFoundException or UnauthorizedAccessException => ExitCode.BadFile,
-        DeviceException or MissingLibraryException => ExitCode.MissingDevice,
+        DeviceException or MissingLibraryException or CudaLibraryException => ExitCode.MissingDevice,
         InsufficientMemoryException or OutOfMemoryException => ExitCode.OutOfMemory,
         _ => ExitCode.Failed,
     };

@@ -3,6 +3,9 @@ using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.Arm;
 using System.Runtime.Intrinsics.X86;
+using ParVts.Cuda;
+using ParVts.Cuda.Compilation;
+using ParVts.Cuda.Native;
 using ParVts.Engine.Imaging;
 using ParVts.Runner.Options;
 using ParVts.Runner.Output;
@@ -12,14 +15,8 @@ namespace ParVts.Runner.Commands;
 /// <summary><c>parvts doctor</c>: what this machine has, what is missing and how to install it.</summary>
 internal static class DoctorCommand
 {
-    private static readonly (string Name, string[] Files, string Hint)[] CudaLibraries =
-    [
-        ("CUDA driver", ["libcuda.so.1", "nvcuda.dll"], "comes with the NVIDIA driver"),
-        ("NVRTC", ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2", "nvrtc64_130_0.dll", "nvrtc64_120_0.dll"],
-            "comes with the CUDA toolkit; Debian: apt-get install libnvrtc11.2 (component non-free)"),
-        ("cuBLAS", ["libcublas.so.13", "libcublas.so.12", "libcublas.so.11", "cublas64_13.dll", "cublas64_12.dll"],
-            "optional; comes with the CUDA toolkit"),
-    ];
+    private static readonly string[] CublasFiles =
+        ["libcublas.so.13", "libcublas.so.12", "libcublas.so.11", "cublas64_13.dll", "cublas64_12.dll"];
 
     public static Command Create()
     {
@@ -36,7 +33,9 @@ internal static class DoctorCommand
         IReadOnlyList<Library> libraries =
         [
             .. NativeCodecs.Probe().Select(codec => new Library(codec.Reads, codec.LoadedAs, codec.Version, codec.Install)),
-            .. CudaLibraries.Select(library => new Library(library.Name, FindFile(library.Files), null, library.Hint)),
+            Driver(),
+            Compiler(),
+            new Library("cuBLAS", FindFile(CublasFiles), null, "optional; comes with the CUDA toolkit"),
         ];
         if (parse.GetValue(CommonOptions.Json))
             WriteJson(libraries);
@@ -116,6 +115,36 @@ internal static class DoctorCommand
         }
 
         return Environment.GetEnvironmentVariable("PROCESSOR_IDENTIFIER") ?? RuntimeInformation.ProcessArchitecture.ToString();
+    }
+
+    private static Library Driver()
+    {
+        const string Name = "CUDA driver";
+        try
+        {
+            string[] devices = [.. CudaDeviceInfo.All(DriverApi.Load()).Select(device =>
+                $"{device.Name} (sm_{device.Architecture}, {Sizes.Mebibytes(device.TotalBytes)})")];
+            return new Library(Name, devices.Length > 0 ? string.Join(", ", devices) : "no GPU", null, "");
+        }
+        catch (CudaErrorException error)
+        {
+            return new Library(Name, null, null, error.Message);
+        }
+    }
+
+    private static Library Compiler()
+    {
+        const string Name = "NVRTC";
+        try
+        {
+            var compiler = new KernelCompiler(NvrtcApi.Load());
+            return new Library(
+                Name, $"sm_{compiler.Architectures.Min()} to sm_{compiler.Architectures.Max()}", compiler.Version.ToString(2), "");
+        }
+        catch (CudaErrorException error)
+        {
+            return new Library(Name, null, null, error.Message);
+        }
     }
 
     private static string? FindFile(string[] files) => Array.Find(files, file =>

@@ -1,0 +1,178 @@
+using System.Diagnostics;
+using ParVts.Cuda.Compilation;
+using ParVts.Cuda.Native;
+
+namespace ParVts.Cuda.Tests;
+
+/// <summary>The real NVRTC, and the cache of what it made. Skipped, by name, where there is no NVRTC.</summary>
+public class CompilationTests
+{
+    private static readonly Dictionary<string, string> s_headers = new() { ["twice.cuh"] = "__device__ float twice(float x) { return 2.0f * x; }\n" };
+
+    private static readonly KernelSource s_source = new(
+        "scale.cu",
+        """
+        #include "twice.cuh"
+        struct Shape { int rows; int columns; short step; };
+        extern "C" __global__ void scale(float* data, float factor, int count, Shape shape, const unsigned char* mask)
+        {
+            int i = blockIdx.x * blockDim.x + threadIdx.x;
+            if (i < count && mask[i])
+                data[i] = twice(data[i]) * factor + shape.rows;
+        }
+        extern "C" __global__ void nothing() {}
+        """,
+        s_headers);
+
+    private string _folder = "";
+
+    [SetUp]
+    public void MakeFolder() => _folder = Directory.CreateTempSubdirectory("parvts-kernels-").FullName;
+
+    [TearDown]
+    public void RemoveFolder() => Directory.Delete(_folder, recursive: true);
+
+    [TestCase(80)]
+    [TestCase(86)]
+    [TestCase(89)]
+    [TestCase(90)]
+    public void A_kernel_becomes_ptx_and_machine_code_for_every_architecture(int architecture)
+    {
+        CompiledKernel compiled = Compiler().Compile(s_source, Target(architecture));
+        Assert.That(compiled.Ptx, Does.Contain($".target sm_{architecture}").And.Contain(".visible .entry scale("));
+        Assert.That(compiled.Cubin.AsSpan(0, 4).ToArray(), Is.EqualTo(new byte[] { 0x7F, (byte)'E', (byte)'L', (byte)'F' }));
+        Assert.That(compiled.Log, Does.Contain("registers"));
+    }
+
+    [Test]
+    public void An_architecture_that_the_compiler_does_not_know_gets_ptx_of_the_newest_before_it()
+    {
+        KernelCompiler compiler = Compiler();
+        CompiledKernel compiled = compiler.Compile(s_source, Target(999));
+        Assert.That(compiled.Cubin, Is.Empty);
+        Assert.That(compiled.Ptx, Does.Contain($".target sm_{compiler.Architectures.Max()}"));
+        Assert.That(() => compiler.Compile(s_source, Target(10)), Throws.TypeOf<CudaException>().With.Message.Contain("sm_10 is not known"));
+    }
+
+    [Test]
+    public void The_signature_is_what_the_compiler_declared()
+    {
+        string ptx = Compiler().Compile(s_source, Target(80)).Ptx;
+        Assert.That(
+            KernelSignature.Read(ptx, "scale").Parameters,
+            Is.EqualTo(new KernelParameter[] { new("u64", 0, 8), new("f32", 8, 4), new("u32", 12, 4), new("b8", 16, 12), new("u64", 32, 8) }));
+        Assert.That(KernelSignature.Read(ptx, "nothing").Parameters, Is.Empty);
+        Assert.That(() => KernelSignature.Read(ptx, "scal"), Throws.ArgumentException);
+    }
+
+    [Test]
+    public void A_mistake_is_shown_with_its_lines()
+    {
+        KernelSource wrong = s_source with { Text = s_source.Text.Replace("factor +", "faktor +", StringComparison.Ordinal) };
+        KernelCompileException error = Assert.Throws<KernelCompileException>(() => Compiler().Compile(wrong, Target(80)))!;
+        Assert.That(error.Message, Does.Contain("scale.cu").And.Contain("faktor").And.Contain(">    7 |         data[i] = twice(data[i]) * faktor"));
+        KernelSource header = s_source with { Headers = new Dictionary<string, string> { ["twice.cuh"] = "__device__ float twice(float x) { return x }\n" } };
+        error = Assert.Throws<KernelCompileException>(() => Compiler().Compile(header, Target(80)))!;
+        Assert.That(error.Message, Does.Contain("return x }"), "a header's line");
+        error = Assert.Throws<KernelCompileException>(() => Compiler().Compile(s_source with { Headers = new Dictionary<string, string>() }, Target(80)))!;
+        Assert.That(error.Message, Does.Contain("twice.cuh"), "nothing is read from disk");
+    }
+
+    [Test]
+    public void A_kernel_is_compiled_once_and_read_afterwards()
+    {
+        var first = new KernelCache(Compiler(), _folder);
+        CompiledKernel made = first.Get(s_source, Target(80));
+        var second = new KernelCache(Compiler(), _folder);
+        CompiledKernel read = second.Get(s_source, Target(80));
+        Assert.That((first.Compiled, second.Compiled), Is.EqualTo((1, 0)));
+        Assert.That(read.Ptx, Is.EqualTo(made.Ptx));
+        Assert.That(read.Cubin, Is.EqualTo(made.Cubin));
+        Assert.That(read.Log, Is.EqualTo(made.Log));
+        Assert.That(Directory.GetFiles(_folder).Select(Path.GetExtension), Is.All.EqualTo(".bin"), "no lock and no partial file stays");
+
+        // All that the bytes follow from is in the key.
+        second.Get(s_source, Target(86));
+        second.Get(s_source, Target(80) with { LineInfo = true });
+        second.Get(s_source, new KernelTarget(80, new Dictionary<string, string> { ["HEAD_DIM"] = "64" }));
+        second.Get(s_source with { Text = s_source.Text + "\n" }, Target(80));
+        second.Get(s_source with { Headers = new Dictionary<string, string> { ["twice.cuh"] = s_headers["twice.cuh"] + "\n" } }, Target(80));
+        Assert.That(second.Compiled, Is.EqualTo(5));
+    }
+
+    [Test]
+    public void A_damaged_entry_is_compiled_again()
+    {
+        CompiledKernel made = new KernelCache(Compiler(), _folder).Get(s_source, Target(80));
+        string entry = Directory.GetFiles(_folder).Single();
+        byte[] good = File.ReadAllBytes(entry);
+        foreach (byte[] bad in new[] { [], good[..7], good[..^1], Flip(good, 0), Flip(good, good.Length / 2), Flip(good, good.Length - 1), [.. good, 0] })
+        {
+            File.WriteAllBytes(entry, bad);
+            var cache = new KernelCache(Compiler(), _folder);
+            Assert.That(cache.Get(s_source, Target(80)).Cubin, Is.EqualTo(made.Cubin));
+            Assert.That(cache.Compiled, Is.EqualTo(1), $"{bad.Length} bytes");
+            Assert.That(File.ReadAllBytes(entry), Is.EqualTo(good), "and put right");
+        }
+
+        static byte[] Flip(byte[] bytes, int place)
+        {
+            byte[] copy = [.. bytes];
+            copy[place] ^= 1;
+            return copy;
+        }
+    }
+
+    [Test]
+    public void A_folder_that_cannot_be_written_costs_only_time()
+    {
+        // A file stands where the folder should be: refused even to root.
+        string file = Path.Combine(_folder, "file");
+        File.WriteAllText(file, "");
+        var warnings = new List<string>();
+        var cache = new KernelCache(Compiler(), Path.Combine(file, "kernels"), warnings.Add);
+        Assert.That(cache.Get(s_source, Target(80)).Cubin, Is.Not.Empty);
+        Assert.That(cache.Get(s_source, Target(80)).Cubin, Is.Not.Empty);
+        Assert.That(cache.Compiled, Is.EqualTo(2));
+        Assert.That(warnings, Has.Count.EqualTo(1), "said once");
+        Assert.That(warnings[0], Does.Contain("cannot be kept").And.Contain("compiled at every start"));
+    }
+
+    [Test]
+    public void Two_that_want_the_same_kernel_compile_it_once()
+    {
+        KernelCache[] caches = [.. Enumerable.Range(0, 4).Select(_ => new KernelCache(Compiler(), _folder))];
+        CompiledKernel[] got = new CompiledKernel[4];
+        Parallel.For(0, 4, i => got[i] = caches[i].Get(s_source, Target(80)));
+        Assert.That(caches.Sum(cache => cache.Compiled), Is.EqualTo(1));
+        Assert.That(got.Select(kernel => kernel.Ptx).Distinct().Count(), Is.EqualTo(1));
+    }
+
+    [Test]
+    public void A_lock_that_a_dead_process_left_does_not_hold_anybody_up()
+    {
+        var cache = new KernelCache(Compiler(), _folder);
+        cache.Get(s_source, Target(80));
+        string entry = Directory.GetFiles(_folder).Single();
+        File.Delete(entry);
+        File.WriteAllText(entry + ".lock", "");
+        var watch = Stopwatch.StartNew();
+        cache.Get(s_source, Target(80));
+        Assert.That(watch.Elapsed, Is.LessThan(TimeSpan.FromSeconds(20)));
+    }
+
+    private static KernelTarget Target(int architecture) => new(architecture, new Dictionary<string, string>());
+
+    private static KernelCompiler Compiler()
+    {
+        try
+        {
+            return new KernelCompiler(NvrtcApi.Load());
+        }
+        catch (CudaLibraryException error)
+        {
+            Assert.Ignore(error.Message);
+            throw;
+        }
+    }
+}
