@@ -55,7 +55,7 @@ public sealed record PolicyFile(string Policy)
             using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(file));
             return document.RootElement.Clone();
         }
-        catch (Exception error) when (error is JsonException or IOException or UnauthorizedAccessException)
+        catch (Exception error) when (error is JsonException or IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
             throw new ModelFormatException(file, null, $"could not be read as a policy file ({error.Message})", error);
         }

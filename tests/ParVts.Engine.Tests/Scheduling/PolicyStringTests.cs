@@ -91,6 +91,56 @@ public class PolicyStringTests
     }
 
     [Test]
+    public void Mutated_strings_are_policies_or_typed_errors()
+    {
+        string[] seeds =
+        [
+            "parvts:keep=64,migrate=3,fuse=w:0.7,budget=total", "fastv:layer=3,keep=0.5+vtw:layer=20", "random:keep=auto,seed=18446744073709551615",
+            "cls-prune:keep=0.25", "grid", "@policy.json", "dense",
+        ];
+        var random = new Random(7);
+        int policies = 0;
+        for (int i = 0; i < (TestData.Full ? 200_000 : 20_000); i++)
+        {
+            var text = new System.Text.StringBuilder(seeds[random.Next(seeds.Length)]);
+            for (int change = random.Next(1, 4); change > 0; change--)
+            {
+                int place = random.Next(text.Length + 1);
+                switch (random.Next(3))
+                {
+                    case 0 when place < text.Length:
+                        text.Remove(place, 1);
+                        break;
+                    case 1:
+                        text.Insert(place, "0123456789.,:=+-@eE w\0∞"[random.Next(23)]);
+                        break;
+                    default:
+                        string other = seeds[random.Next(seeds.Length)];
+                        text.Insert(place, other[..random.Next(other.Length + 1)]);
+                        break;
+                }
+            }
+
+            try
+            {
+                VisualTokenPolicy made = PolicyRegistry.Create(text.ToString());
+                made.Bind(s_model);
+                policies++;
+            }
+            catch (Exception error) when (error is PolicyException or ModelFormatException)
+            {
+                Assert.That(error.Message, Is.Not.Empty);
+            }
+            catch (Exception error) when (error is not (PolicyException or ModelFormatException))
+            {
+                Assert.Fail($"'{text}': {error}");
+            }
+        }
+
+        Assert.That(policies, Is.GreaterThan(100), "some stay valid");
+    }
+
+    [Test]
     public void A_file_holds_a_policy()
     {
         using var folder = new TempFolder();
