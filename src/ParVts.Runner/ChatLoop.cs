@@ -77,6 +77,7 @@ internal sealed class ChatLoop(Conversation conversation, bool json, bool verbos
                 break;
             case "/policy" when argument.Length > 0:
                 conversation.SetPolicy(argument);
+                Terminal.Note(conversation.Policy);
                 break;
             case "/policy":
                 Terminal.Note(conversation.Policy);

@@ -14,6 +14,23 @@ public sealed class EvalTableTests
         ["--policy", "parvts:keep=36,migrate=1", "--policy", "fastv:layer=2,keep=36", "--limit", $"{Questions}"];
 
     [Test]
+    public void AnotherModelInAFolderOfTheSameNameIsAnother()
+    {
+        string copy = Directory.CreateDirectory(Path.Combine(DemoModel.Scratch, "other", "model")).FullName;
+        foreach (string file in Directory.GetFiles(DemoModel.Model))
+            File.Copy(file, Path.Combine(copy, Path.GetFileName(file)), overwrite: true);
+        string original = ModelFingerprint.Of(DemoModel.Model);
+        Assert.That(ModelFingerprint.Of(copy), Is.EqualTo(original), "the same files are the same model");
+        using (FileStream weights = File.Open(Path.Combine(copy, "model.safetensors"), FileMode.Open))
+        {
+            weights.Position = weights.Length / 2;
+            weights.Write(new byte[weights.Length / 4]);
+        }
+
+        Assert.That(ModelFingerprint.Of(copy), Is.Not.EqualTo(original).And.StartWith("model "));
+    }
+
+    [Test]
     public void FiguresAreWhatTheScheduleImplies()
     {
         string table = Scratch("figures.csv");

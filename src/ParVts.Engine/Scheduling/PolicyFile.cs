@@ -48,6 +48,10 @@ public sealed record PolicyFile(string Policy)
 
     private static JsonElement Parse(string file)
     {
+        if (string.IsNullOrWhiteSpace(file))
+            throw new PolicyException("'@' names no policy file; write @file.json");
+        if (!File.Exists(file))
+            throw new ModelFormatException(file, null, "there is no such policy file");
         try
         {
             if (new FileInfo(file) is { Exists: true, Length: > MaxBytes })
@@ -57,7 +61,7 @@ public sealed record PolicyFile(string Policy)
         }
         catch (Exception error) when (error is JsonException or IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
-            throw new ModelFormatException(file, null, $"could not be read as a policy file ({error.Message})", error);
+            throw new ModelFormatException(file, null, $"is not a policy file: {(error is JsonException json ? $"not JSON, at line {json.LineNumber + 1}" : error.Message)}", error);
         }
     }
 }

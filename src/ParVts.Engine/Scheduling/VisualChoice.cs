@@ -24,7 +24,7 @@ internal sealed class VisualChoice
     /// <summary>The parameters that it reads.</summary>
     public static PolicyParameter[] Parameters { get; } =
     [
-        new("keep", "64", TokenBudget.Allowed, "visual tokens that stay"),
+        new("keep", "64", TokenBudget.Allowed, "visual tokens that stay; auto: about a ninth, so that the rows fill the device's last tile"),
         new("budget", PerImage, "per-image or total", "with several pictures: keep so many of each, or of all together"),
     ];
 

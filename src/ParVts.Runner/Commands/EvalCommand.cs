@@ -80,12 +80,13 @@ internal static class EvalCommand
             throw new UsageException($"--limit is {limit}; it must be at least 1");
         if (files is { Restart: true, Output: null })
             throw new UsageException("--restart starts a table over; name it with --out");
+        OutputFile.Require("--markdown", files.Markdown);
         IReadOnlyList<EvaluationQuestion> all = EvaluationQuestion.Read(files.Data);
         IReadOnlyList<EvaluationQuestion> questions = [.. all.Take(limit ?? int.MaxValue)];
         using InferenceEngine engine = model.Open(parse);
         using var evaluator = new Evaluator(engine, settings);
         var identity = new EvaluationIdentity(
-            Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(engine.Directory))), Path.GetFileName(files.Data),
+            ModelFingerprint.Of(engine.Directory), Path.GetFileName(files.Data),
             settings.Template, settings.Aspect.ToString().ToLowerInvariant(), settings.MaxTokens);
 
         // Not before everything else is known to be right: a restart drops what the table holds.

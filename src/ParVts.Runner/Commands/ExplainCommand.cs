@@ -33,6 +33,7 @@ internal static class ExplainCommand
 
     private static int Run(ParseResult parse, RunOptions options, string file, string? folder)
     {
+        OutputFile.Require("--out", file);
         using Request request = options.Open(parse);
         using var run = new ExplainRun(request);
         ExplainReport.Save(run.Data, file);

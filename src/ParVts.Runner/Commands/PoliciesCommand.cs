@@ -43,9 +43,16 @@ internal static class PoliciesCommand
         {
             Console.Out.WriteLine($"{policy.Name}: {policy.Summary}");
             foreach (PolicyParameter parameter in policy.Parameters)
+            {
                 Console.Out.WriteLine($"    {parameter.Name}={parameter.Default}  ({parameter.Allowed})");
+                Console.Out.WriteLine($"        {parameter.Summary}");
+            }
+
+
             Console.Out.WriteLine($"    source: {policy.Source}");
         }
+
+        Console.Out.WriteLine("stacked: a+b, for example cls-prune:keep=128+fastv:layer=8,keep=32; from a file: @policy.json");
     }
 
     private static void WriteJson(IReadOnlyList<PolicyInfo> policies) => JsonOutput.Write(json =>
@@ -64,6 +71,7 @@ internal static class PoliciesCommand
                 json.WriteString("name", parameter.Name);
                 json.WriteString("default", parameter.Default);
                 json.WriteString("allowed", parameter.Allowed);
+                json.WriteString("summary", parameter.Summary);
                 json.WriteEndObject();
             }
 

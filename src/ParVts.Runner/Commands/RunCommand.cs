@@ -48,16 +48,19 @@ internal static class RunCommand
         GenerationResult result = Answering.Generate(
             session, request.Prompt, request.Options, json ? null : text => Console.Out.Write(text));
         var report = new AnswerReport(request.Engine, session, result, request.ImageMilliseconds);
+        if (!json)
+            Console.Out.WriteLine();
+        if (show)
+            ShowTokens(request, result.Trace);
         if (json)
         {
             JsonOutput.Write(report.Write);
             return (int)ExitCode.Done;
         }
 
-        Console.Out.WriteLine();
-        if (show)
-            ShowTokens(request, result.Trace);
         Terminal.Note(report.Summary());
+        foreach (string note in result.Trace.Events.Select(done => done.Note).OfType<string>())
+            Terminal.Note($"{session.Policy}: {note}");
         return (int)ExitCode.Done;
     }
 

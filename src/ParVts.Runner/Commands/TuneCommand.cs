@@ -13,6 +13,7 @@ namespace ParVts.Runner.Commands;
 internal static class TuneCommand
 {
     private const double DefaultThreshold = 0.05;
+    private const double LittleSaved = 0.9;
     private const int DefaultLimit = 20;
     private static readonly string[] s_pictures = [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm"];
 
@@ -45,7 +46,8 @@ internal static class TuneCommand
         };
         var threshold = new Option<double>("--threshold")
         {
-            Description = "Mean KL divergence from the dense model's first token, in nats, that is still close enough.",
+            Description = "Mean KL divergence from the dense model's first token, in nats, that is still close enough. A setting that "
+                + "cannot stay under it is dropped at once: the table then shows the bound that is certain (≥).",
             HelpName = "KL",
             DefaultValueFactory = _ => DefaultThreshold,
         };
@@ -107,13 +109,19 @@ internal static class TuneCommand
             WriteTable(tuner.Trials, best);
         if (best is not null)
         {
-            Terminal.Note($"written: {request.Output}");
+            Terminal.Note(string.Create(
+                CultureInfo.InvariantCulture,
+                $"chosen: {best.Policy}, mean KL {best.Divergence:0.0000}, prefill FLOPs {100 * best.FlopsShare:0.0} % of dense; written: {request.Output}"));
+            if (best.FlopsShare > LittleSaved)
+                Terminal.Note("it saves next to nothing: nothing cheaper stays under the threshold; raise --threshold, or keep fewer tokens later");
             return (int)ExitCode.Done;
         }
 
+        TuningTrial closest = tuner.Finish(tuner.Trials.MaxBy(trial => trial.Prompts)!, interrupt.Token);
         Terminal.Note(string.Create(
             CultureInfo.InvariantCulture,
-            $"no setting of '{request.Policy}' stays under {request.Threshold} nats; nothing was written. Raise --threshold, or keep more tokens."));
+            $"no setting of '{request.Policy}' stays under {request.Threshold} nats; nothing was written. The one that held out longest is "
+            + $"'{closest.Policy}', at {closest.Divergence:0.0000}: raise --threshold, or keep more tokens."));
         return (int)ExitCode.Failed;
     }
 
@@ -194,6 +202,7 @@ internal static class TuneCommand
             if (Prompts.Length == 0 || Prompts.Any(string.IsNullOrWhiteSpace))
                 throw new UsageException("--prompt is empty");
             _ = PolicyRegistry.Create(Policy);
+            OutputFile.Require("--out", Output);
         }
     }
 }

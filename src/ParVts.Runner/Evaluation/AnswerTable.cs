@@ -3,7 +3,7 @@ using System.Text;
 namespace ParVts.Runner.Evaluation;
 
 /// <summary>What the answers of a table have in common; rows that differ in it belong to different evaluations.</summary>
-/// <param name="Model">The model's folder, by name.</param>
+/// <param name="Model">The model: its folder's name, and what its files are (<see cref="ModelFingerprint"/>).</param>
 /// <param name="Data">The file of questions, by name.</param>
 /// <param name="Template">--template.</param>
 /// <param name="Aspect">--image-aspect.</param>

@@ -27,7 +27,7 @@ internal static class EvaluationReport
     public static void WriteMarkdown(string file, InferenceEngine engine, EvaluationIdentity identity, EvaluationScores scores)
     {
         using var writer = new StreamWriter(file) { NewLine = "\n" };
-        writer.WriteLine($"# {identity.Model} on {identity.Data}");
+        writer.WriteLine($"# {identity.Model.Split(' ')[0]} on {identity.Data}");
         writer.WriteLine();
         writer.WriteLine(
             $"Greedy, at most {identity.MaxTokens} new tokens, template {identity.Template}, image aspect {identity.Aspect}, on {engine.DeviceName}. "
@@ -110,6 +110,12 @@ internal static class EvaluationReport
 
     private static IEnumerable<string[][]> Tables(EvaluationScores scores, Func<PolicyScore, string> title, bool withTimes)
     {
+        if (!scores.Policies.Contains(scores.Dense))
+        {
+            // What everything is compared with is shown, also where nobody asked for it.
+            scores = scores with { Policies = [scores.Dense, .. scores.Policies] };
+        }
+
         string[] titles = ["", .. scores.Policies.Select(title)];
         string[][] accuracies = [titles, .. Accuracies(scores)];
         string[][] costs = [titles, .. Costs(scores), .. withTimes ? Times(scores) : []];

@@ -51,6 +51,15 @@ internal sealed class Tuner(InferenceEngine engine, IReadOnlyList<Prompt> prompt
         return best;
     }
 
+    /// <summary>The trial with every prompt asked, whatever the threshold.</summary>
+    public TuningTrial Finish(TuningTrial trial, CancellationToken cancellation)
+    {
+        double sum = 0;
+        foreach (Prompt prompt in prompts)
+            sum += TokenDistribution.Divergence(Logits("dense", prompt, cancellation), Logits(trial.Policy, prompt, cancellation));
+        return trial with { Divergence = sum / prompts.Count, Prompts = prompts.Count, IsMean = true };
+    }
+
     private TuningTrial Try(string policy, double cost, IReadOnlyList<float>[] dense, CancellationToken cancellation)
     {
         double sum = 0;

@@ -157,7 +157,7 @@ public class PolicyStringTests
     [TestCase("""{"version": 1}""", typeof(ModelFormatException), "has no \"policy\"")]
     [TestCase("""{"policy": "dense"}""", typeof(ModelFormatException), "is not a policy file")]
     [TestCase("""[1]""", typeof(ModelFormatException), "is not a policy file")]
-    [TestCase("""{"version": 1,""", typeof(ModelFormatException), "could not be read as a policy file")]
+    [TestCase("""{"version": 1,""", typeof(ModelFormatException), "is not a policy file: not JSON, at line 1")]
     public void A_wrong_file_is_refused(string text, Type error, string message)
     {
         using var folder = new TempFolder();

@@ -1,0 +1,36 @@
+using System.Security.Cryptography;
+
+namespace ParVts.Runner.Evaluation;
+
+/// <summary>Tells two checkpoints apart that lie in folders of the same name.</summary>
+internal static class ModelFingerprint
+{
+    // Samples of a weight file: reading all of it would take longer than many an evaluation.
+    private const int SampleBytes = 64 * 1024;
+    private const int Samples = 64;
+
+    /// <summary>The folder's name and a few digits that follow from config.json, the tokenizer, and samples of every weight file.</summary>
+    public static string Of(string directory)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (string file in Directory.GetFiles(directory).Order(StringComparer.Ordinal))
+        {
+            if (Path.GetExtension(file) is not (".json" or ".safetensors"))
+                continue;
+            using FileStream stream = File.OpenRead(file);
+            hash.AppendData(System.Text.Encoding.UTF8.GetBytes($"{Path.GetFileName(file)}:{stream.Length};"));
+            byte[] sample = new byte[SampleBytes];
+            for (int i = 0; i < Samples; i++)
+            {
+                stream.Position = Math.Max(0, stream.Length - SampleBytes) * i / (Samples - 1);
+                int read = stream.ReadAtLeast(sample, SampleBytes, throwOnEndOfStream: false);
+                hash.AppendData(sample, 0, read);
+                if (stream.Length <= SampleBytes)
+                    break;
+            }
+        }
+
+        string name = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(directory)));
+        return $"{name} {Convert.ToHexStringLower(hash.GetHashAndReset().AsSpan(0, 4))}";
+    }
+}
