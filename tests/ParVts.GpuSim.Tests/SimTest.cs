@@ -25,7 +25,7 @@ internal abstract class SimTest
         where T : unmanaged
     {
         T[] data = new T[count];
-        Gpu.Memory.Read(address, MemoryMarshal.AsBytes<T>(data));
+        Gpu.Memory.Read(address, MemoryMarshal.AsBytes(data.AsSpan()));
         return data;
     }
 

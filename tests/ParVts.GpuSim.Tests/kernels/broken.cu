@@ -95,7 +95,9 @@ extern "C" __global__ void divergent_shuffle(int* out)
 extern "C" __global__ void race_across_warps(int* out)
 {
     __shared__ int a[64];
-    a[threadIdx.x] = threadIdx.x;
+    a[threadIdx.x] = 0;
+    __syncthreads();
+    a[threadIdx.x] = threadIdx.x + 1;
     out[threadIdx.x] = a[63 - threadIdx.x]; // fault
 }
 
@@ -110,9 +112,10 @@ extern "C" __global__ void overwritten_too_soon(const int* in, int* out)
 {
     __shared__ int a[64];
     for (int k = 0; k < 2; k++) {
-        a[threadIdx.x] = in[k * 64 + threadIdx.x]; // fault
+        a[threadIdx.x] = in[k * 64 + threadIdx.x];
         __syncthreads();
-        out[k * 64 + threadIdx.x] = a[63 - threadIdx.x];
+        // The next round's writes do not wait for these reads.
+        out[k * 64 + threadIdx.x] = a[63 - threadIdx.x]; // fault
     }
 }
 
