@@ -97,8 +97,9 @@ extern "C" __global__ void race_across_warps(int* out)
     __shared__ int a[64];
     a[threadIdx.x] = 0;
     __syncthreads();
-    a[threadIdx.x] = threadIdx.x + 1;
-    out[threadIdx.x] = a[63 - threadIdx.x]; // fault
+    // The first warp reads before the second writes: the fault is seen at the write.
+    a[threadIdx.x] = threadIdx.x + 1; // fault
+    out[threadIdx.x] = a[63 - threadIdx.x];
 }
 
 extern "C" __global__ void race_in_warp(int* out)
