@@ -13,83 +13,83 @@ internal sealed unsafe partial class KernelCompiler
         {
             case "add":
                 return type switch
-            {
-                PtxType.U16 or PtxType.S16 or PtxType.B16 => &Lanes.VectorBinary<ushort, Add<ushort>>,
-                PtxType.U32 or PtxType.S32 or PtxType.B32 => &Lanes.VectorBinary<uint, Add<uint>>,
-                PtxType.U64 or PtxType.S64 or PtxType.B64 => &Lanes.VectorBinary<ulong, Add<ulong>>,
-                _ => throw Unknown(),
-            };
+                {
+                    PtxType.U16 or PtxType.S16 or PtxType.B16 => &Lanes.VectorBinary<ushort, Add<ushort>>,
+                    PtxType.U32 or PtxType.S32 or PtxType.B32 => &Lanes.VectorBinary<uint, Add<uint>>,
+                    PtxType.U64 or PtxType.S64 or PtxType.B64 => &Lanes.VectorBinary<ulong, Add<ulong>>,
+                    _ => throw Unknown(),
+                };
             case "sub":
                 return type switch
-            {
-                PtxType.U16 or PtxType.S16 or PtxType.B16 => &Lanes.VectorBinary<ushort, Sub<ushort>>,
-                PtxType.U32 or PtxType.S32 or PtxType.B32 => &Lanes.VectorBinary<uint, Sub<uint>>,
-                PtxType.U64 or PtxType.S64 or PtxType.B64 => &Lanes.VectorBinary<ulong, Sub<ulong>>,
-                _ => throw Unknown(),
-            };
+                {
+                    PtxType.U16 or PtxType.S16 or PtxType.B16 => &Lanes.VectorBinary<ushort, Sub<ushort>>,
+                    PtxType.U32 or PtxType.S32 or PtxType.B32 => &Lanes.VectorBinary<uint, Sub<uint>>,
+                    PtxType.U64 or PtxType.S64 or PtxType.B64 => &Lanes.VectorBinary<ulong, Sub<ulong>>,
+                    _ => throw Unknown(),
+                };
             case "neg":
                 return type switch
-            {
-                PtxType.U16 or PtxType.S16 or PtxType.B16 => &Lanes.Unary<ushort, Neg<ushort>>,
-                PtxType.U32 or PtxType.S32 or PtxType.B32 => &Lanes.Unary<uint, Neg<uint>>,
-                PtxType.U64 or PtxType.S64 or PtxType.B64 => &Lanes.Unary<ulong, Neg<ulong>>,
-                _ => throw Unknown(),
-            };
+                {
+                    PtxType.U16 or PtxType.S16 or PtxType.B16 => &Lanes.Unary<ushort, Neg<ushort>>,
+                    PtxType.U32 or PtxType.S32 or PtxType.B32 => &Lanes.Unary<uint, Neg<uint>>,
+                    PtxType.U64 or PtxType.S64 or PtxType.B64 => &Lanes.Unary<ulong, Neg<ulong>>,
+                    _ => throw Unknown(),
+                };
             case "abs":
                 return type switch
-            {
-                PtxType.U16 => &Lanes.Unary<ushort, AbsInteger<ushort>>,
-                PtxType.S16 => &Lanes.Unary<short, AbsInteger<short>>,
-                PtxType.U32 => &Lanes.Unary<uint, AbsInteger<uint>>,
-                PtxType.S32 => &Lanes.Unary<int, AbsInteger<int>>,
-                PtxType.U64 => &Lanes.Unary<ulong, AbsInteger<ulong>>,
-                PtxType.S64 => &Lanes.Unary<long, AbsInteger<long>>,
-                _ => throw Unknown(),
-            };
+                {
+                    PtxType.U16 => &Lanes.Unary<ushort, AbsInteger<ushort>>,
+                    PtxType.S16 => &Lanes.Unary<short, AbsInteger<short>>,
+                    PtxType.U32 => &Lanes.Unary<uint, AbsInteger<uint>>,
+                    PtxType.S32 => &Lanes.Unary<int, AbsInteger<int>>,
+                    PtxType.U64 => &Lanes.Unary<ulong, AbsInteger<ulong>>,
+                    PtxType.S64 => &Lanes.Unary<long, AbsInteger<long>>,
+                    _ => throw Unknown(),
+                };
             case "min":
                 return type switch
-            {
-                PtxType.U16 => &Lanes.Binary<ushort, Min<ushort>>,
-                PtxType.S16 => &Lanes.Binary<short, Min<short>>,
-                PtxType.U32 => &Lanes.Binary<uint, Min<uint>>,
-                PtxType.S32 => &Lanes.Binary<int, Min<int>>,
-                PtxType.U64 => &Lanes.Binary<ulong, Min<ulong>>,
-                PtxType.S64 => &Lanes.Binary<long, Min<long>>,
-                _ => throw Unknown(),
-            };
+                {
+                    PtxType.U16 => &Lanes.Binary<ushort, Min<ushort>>,
+                    PtxType.S16 => &Lanes.Binary<short, Min<short>>,
+                    PtxType.U32 => &Lanes.Binary<uint, Min<uint>>,
+                    PtxType.S32 => &Lanes.Binary<int, Min<int>>,
+                    PtxType.U64 => &Lanes.Binary<ulong, Min<ulong>>,
+                    PtxType.S64 => &Lanes.Binary<long, Min<long>>,
+                    _ => throw Unknown(),
+                };
             case "max":
                 return type switch
-            {
-                PtxType.U16 => &Lanes.Binary<ushort, Max<ushort>>,
-                PtxType.S16 => &Lanes.Binary<short, Max<short>>,
-                PtxType.U32 => &Lanes.Binary<uint, Max<uint>>,
-                PtxType.S32 => &Lanes.Binary<int, Max<int>>,
-                PtxType.U64 => &Lanes.Binary<ulong, Max<ulong>>,
-                PtxType.S64 => &Lanes.Binary<long, Max<long>>,
-                _ => throw Unknown(),
-            };
+                {
+                    PtxType.U16 => &Lanes.Binary<ushort, Max<ushort>>,
+                    PtxType.S16 => &Lanes.Binary<short, Max<short>>,
+                    PtxType.U32 => &Lanes.Binary<uint, Max<uint>>,
+                    PtxType.S32 => &Lanes.Binary<int, Max<int>>,
+                    PtxType.U64 => &Lanes.Binary<ulong, Max<ulong>>,
+                    PtxType.S64 => &Lanes.Binary<long, Max<long>>,
+                    _ => throw Unknown(),
+                };
             case "div":
                 return type switch
-            {
-                PtxType.U16 => &Lanes.Binary<ushort, Div<ushort>>,
-                PtxType.S16 => &Lanes.Binary<short, Div<short>>,
-                PtxType.U32 => &Lanes.Binary<uint, Div<uint>>,
-                PtxType.S32 => &Lanes.Binary<int, Div<int>>,
-                PtxType.U64 => &Lanes.Binary<ulong, Div<ulong>>,
-                PtxType.S64 => &Lanes.Binary<long, Div<long>>,
-                _ => throw Unknown(),
-            };
+                {
+                    PtxType.U16 => &Lanes.Binary<ushort, Div<ushort>>,
+                    PtxType.S16 => &Lanes.Binary<short, Div<short>>,
+                    PtxType.U32 => &Lanes.Binary<uint, Div<uint>>,
+                    PtxType.S32 => &Lanes.Binary<int, Div<int>>,
+                    PtxType.U64 => &Lanes.Binary<ulong, Div<ulong>>,
+                    PtxType.S64 => &Lanes.Binary<long, Div<long>>,
+                    _ => throw Unknown(),
+                };
             case "rem":
                 return type switch
-            {
-                PtxType.U16 => &Lanes.Binary<ushort, Rem<ushort>>,
-                PtxType.S16 => &Lanes.Binary<short, Rem<short>>,
-                PtxType.U32 => &Lanes.Binary<uint, Rem<uint>>,
-                PtxType.S32 => &Lanes.Binary<int, Rem<int>>,
-                PtxType.U64 => &Lanes.Binary<ulong, Rem<ulong>>,
-                PtxType.S64 => &Lanes.Binary<long, Rem<long>>,
-                _ => throw Unknown(),
-            };
+                {
+                    PtxType.U16 => &Lanes.Binary<ushort, Rem<ushort>>,
+                    PtxType.S16 => &Lanes.Binary<short, Rem<short>>,
+                    PtxType.U32 => &Lanes.Binary<uint, Rem<uint>>,
+                    PtxType.S32 => &Lanes.Binary<int, Rem<int>>,
+                    PtxType.U64 => &Lanes.Binary<ulong, Rem<ulong>>,
+                    PtxType.S64 => &Lanes.Binary<long, Rem<long>>,
+                    _ => throw Unknown(),
+                };
             default:
                 throw Unknown();
         }
@@ -128,40 +128,40 @@ internal sealed unsafe partial class KernelCompiler
     }
 
     private Handler LowProduct(PtxType type) => type switch
-        {
-            PtxType.U16 or PtxType.S16 or PtxType.B16 => &Lanes.VectorBinary<ushort, Mul<ushort>>,
-            PtxType.U32 or PtxType.S32 or PtxType.B32 => &Lanes.VectorBinary<uint, Mul<uint>>,
-            PtxType.U64 or PtxType.S64 or PtxType.B64 => &Lanes.VectorBinary<ulong, Mul<ulong>>,
-            _ => throw Unknown(),
-        };
+    {
+        PtxType.U16 or PtxType.S16 or PtxType.B16 => &Lanes.VectorBinary<ushort, Mul<ushort>>,
+        PtxType.U32 or PtxType.S32 or PtxType.B32 => &Lanes.VectorBinary<uint, Mul<uint>>,
+        PtxType.U64 or PtxType.S64 or PtxType.B64 => &Lanes.VectorBinary<ulong, Mul<ulong>>,
+        _ => throw Unknown(),
+    };
 
     private Handler LowMad(PtxType type) => type switch
-        {
-            PtxType.U16 or PtxType.S16 or PtxType.B16 => &Lanes.Ternary<ushort, Mad<ushort>>,
-            PtxType.U32 or PtxType.S32 or PtxType.B32 => &Lanes.Ternary<uint, Mad<uint>>,
-            PtxType.U64 or PtxType.S64 or PtxType.B64 => &Lanes.Ternary<ulong, Mad<ulong>>,
-            _ => throw Unknown(),
-        };
+    {
+        PtxType.U16 or PtxType.S16 or PtxType.B16 => &Lanes.Ternary<ushort, Mad<ushort>>,
+        PtxType.U32 or PtxType.S32 or PtxType.B32 => &Lanes.Ternary<uint, Mad<uint>>,
+        PtxType.U64 or PtxType.S64 or PtxType.B64 => &Lanes.Ternary<ulong, Mad<ulong>>,
+        _ => throw Unknown(),
+    };
 
     private Handler HighProduct(PtxType type) => type switch
-        {
-            PtxType.U16 => &Lanes.Binary<ushort, MulHigh<ushort>>,
-            PtxType.S16 => &Lanes.Binary<short, MulHigh<short>>,
-            PtxType.U32 => &Lanes.Binary<uint, MulHigh<uint>>,
-            PtxType.S32 => &Lanes.Binary<int, MulHigh<int>>,
-            PtxType.U64 => &Lanes.Binary<ulong, MulHighU64>,
-            PtxType.S64 => &Lanes.Binary<long, MulHigh<long>>,
-            _ => throw Unknown(),
-        };
+    {
+        PtxType.U16 => &Lanes.Binary<ushort, MulHigh<ushort>>,
+        PtxType.S16 => &Lanes.Binary<short, MulHigh<short>>,
+        PtxType.U32 => &Lanes.Binary<uint, MulHigh<uint>>,
+        PtxType.S32 => &Lanes.Binary<int, MulHigh<int>>,
+        PtxType.U64 => &Lanes.Binary<ulong, MulHighU64>,
+        PtxType.S64 => &Lanes.Binary<long, MulHigh<long>>,
+        _ => throw Unknown(),
+    };
 
     private Handler HighMad(PtxType type) => type switch
-        {
-            PtxType.U16 => &Lanes.Ternary<ushort, MadHigh<ushort>>,
-            PtxType.S16 => &Lanes.Ternary<short, MadHigh<short>>,
-            PtxType.U32 => &Lanes.Ternary<uint, MadHigh<uint>>,
-            PtxType.S32 => &Lanes.Ternary<int, MadHigh<int>>,
-            PtxType.U64 => &Lanes.Ternary<ulong, MadHighU64>,
-            PtxType.S64 => &Lanes.Ternary<long, MadHigh<long>>,
-            _ => throw Unknown(),
-        };
+    {
+        PtxType.U16 => &Lanes.Ternary<ushort, MadHigh<ushort>>,
+        PtxType.S16 => &Lanes.Ternary<short, MadHigh<short>>,
+        PtxType.U32 => &Lanes.Ternary<uint, MadHigh<uint>>,
+        PtxType.S32 => &Lanes.Ternary<int, MadHigh<int>>,
+        PtxType.U64 => &Lanes.Ternary<ulong, MadHighU64>,
+        PtxType.S64 => &Lanes.Ternary<long, MadHigh<long>>,
+        _ => throw Unknown(),
+    };
 }
