@@ -87,6 +87,31 @@ internal sealed class BasicTests : SimTest
         Assert.That(Download<float>(y, 32), Is.EqualTo(expected).Within(1e-4));
     }
 
+    /// <summary>NVRTC's own mathematics: long code with local arrays, float64 and wide products.</summary>
+    [Test]
+    public void Library()
+    {
+        float[] x = [.. Random(200, 7).Select(v => v * 20)];
+        ulong y = Gpu.Memory.Allocate(4 * 10 * x.Length);
+        Launch(File, "library", new Dim3(4), new Dim3(64), 0, Upload(x), y, x.Length);
+        float[] actual = Download<float>(y, 10 * x.Length);
+        for (int i = 0; i < x.Length; i++)
+        {
+            double d = x[i], size = Math.Abs(d);
+            double[] expected =
+            [
+                Math.Sin(d), Math.Cos(x[i] * 1e6f), Math.Exp(d), Math.Log(size), Math.Pow(size, 1.7f), Math.Tanh(d), Math.Sqrt(size) / (d + 100),
+                (1 / Math.Sqrt(size)) + Math.Floor(d) + Math.Round(d, MidpointRounding.ToEven), double.NaN, d % 0.7f,
+            ];
+            for (int n = 0; n < 10; n++)
+            {
+                if (n != 8)
+                    Assert.That(actual[(10 * i) + n], Is.EqualTo(expected[n]).Within(1e-6 * (1 + Math.Abs(expected[n]))), $"result {n} of {d}");
+            }
+            Assert.That(actual[(10 * i) + 8], Is.InRange(-1, 1));
+        }
+    }
+
     /// <summary>How fast the simulator is; it asks for little, since machines differ and are shared.</summary>
     [Test]
     public void Speed()

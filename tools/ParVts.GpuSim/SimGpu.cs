@@ -112,7 +112,6 @@ public sealed class SimGpu : IDisposable
         byte[] copy = GC.AllocateArray<byte>(parameters.Length + 8, pinned: true);
         parameters.CopyTo(copy);
         CompiledKernel compiled = kernel.Compiled;
-        PrepareRaces(compiled);
         Launch launch = new(compiled, Memory, grid, block, sharedBytes, copy) { DetectRaces = DetectRaces, InstructionLimit = InstructionLimit };
         long[] counts = launch.Run(Workers);
         Dictionary<string, long> byText = [];
@@ -140,21 +139,5 @@ public sealed class SimGpu : IDisposable
             throw Wrong(FaultKind.LaunchSize, $"a block of {block} threads, of which the kernel takes {kernel.MaxThreads}");
         if (sharedBytes < 0 || kernel.SharedBytes + sharedBytes > MaxSharedBytes)
             throw Wrong(FaultKind.LaunchSize, $"{kernel.SharedBytes} + {sharedBytes} bytes of shared memory, of which a block has {MaxSharedBytes}");
-    }
-
-    private void PrepareRaces(CompiledKernel kernel)
-    {
-        foreach (Allocation allocation in Memory.Live)
-        {
-            if (!DetectRaces || allocation.Races?.GranuleLog != kernel.GranuleLog.Global)
-            {
-                allocation.Races?.Dispose();
-                allocation.Races = DetectRaces ? new RaceShadow(allocation.Bytes, kernel.GranuleLog.Global) : null;
-            }
-            else
-            {
-                allocation.Races!.Clear();
-            }
-        }
     }
 }

@@ -138,3 +138,23 @@ extern "C" __global__ void spin(int* out, int n)
     }
     out[blockIdx.x * blockDim.x + threadIdx.x] = a + b;
 }
+
+extern "C" __global__ void library(const float* in, float* out, int n)
+{
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n)
+        return;
+    float x = in[i];
+    double d = x;
+    float* o = out + 10 * i;
+    o[0] = sinf(x);
+    o[1] = cosf(x * 1e6f);
+    o[2] = expf(x);
+    o[3] = logf(fabsf(x));
+    o[4] = powf(fabsf(x), 1.7f);
+    o[5] = tanhf(x);
+    o[6] = (float)(sqrt(fabs(d)) / (d + 100));
+    o[7] = rsqrtf(fabsf(x)) + floorf(x) + rintf(x);
+    o[8] = erff(x);
+    o[9] = fmodf(x, 0.7f);
+}

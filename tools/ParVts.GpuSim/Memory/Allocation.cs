@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using ParVts.GpuSim.Run;
 
 namespace ParVts.GpuSim;
 
@@ -8,6 +9,10 @@ namespace ParVts.GpuSim;
 /// </summary>
 internal sealed unsafe class Allocation : IDisposable
 {
+    private readonly Lock _lock = new();
+    private RaceShadow? _races;
+    private Launch? _racesOf;
+
     public Allocation(ulong address, long bytes, string name, bool readOnly)
     {
         Address = address;
@@ -33,8 +38,15 @@ internal sealed unsafe class Allocation : IDisposable
 
     public byte* Written { get; private set; }
 
-    /// <summary>Who touched it last, while launches look for races.</summary>
-    public RaceShadow? Races { get; set; }
+    /// <summary>Who touched it last in this launch; made or cleared when a launch first touches it.</summary>
+    public RaceShadow? RacesOf(Launch launch)
+    {
+        if (!launch.DetectRaces)
+            return null;
+        if (!ReferenceEquals(Volatile.Read(ref _racesOf), launch))
+            PrepareRaces(launch);
+        return _races;
+    }
 
     public bool IsFreed { get; private set; }
 
@@ -46,7 +58,27 @@ internal sealed unsafe class Allocation : IDisposable
         NativeMemory.AlignedFree(Data);
         NativeMemory.Free(Written);
         Data = Written = null;
-        Races?.Dispose();
-        Races = null;
+        _races?.Dispose();
+        _races = null;
+    }
+
+    private void PrepareRaces(Launch launch)
+    {
+        lock (_lock)
+        {
+            if (ReferenceEquals(_racesOf, launch))
+                return;
+            int granule = launch.Kernel.GranuleLog.Global;
+            if (_races?.GranuleLog == granule)
+            {
+                _races.Clear();
+            }
+            else
+            {
+                _races?.Dispose();
+                _races = new RaceShadow(Bytes, granule);
+            }
+            Volatile.Write(ref _racesOf, launch);
+        }
     }
 }

@@ -104,8 +104,6 @@ public sealed unsafe class SimMemory : IDisposable
             allocation.Dispose();
     }
 
-    internal IEnumerable<Allocation> Live => _allocations.Where(a => !a.IsFreed);
-
     /// <summary>The allocation that an address lies in, freed or not, or that it lies in the gap behind; null before the first.</summary>
     internal Allocation? Find(ulong address)
     {

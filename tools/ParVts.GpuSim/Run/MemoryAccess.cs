@@ -92,7 +92,7 @@ internal static unsafe class MemoryAccess
         if (write && a.ReadOnly)
             throw new LaneFault(FaultKind.ReadOnlyWrite, lane, address, $"a write to constant memory at 0x{address:x}");
         long offset = (long)(address - a.Address);
-        return new Place { Data = a.Data + offset, Written = a.Written + offset, Races = a.Races, Offset = offset };
+        return new Place { Data = a.Data + offset, Written = a.Written + offset, Races = a.RacesOf(warp.Block.Launch), Offset = offset };
     }
 
     private static Place Shared(Warp warp, int lane, ulong address, int bytes)
