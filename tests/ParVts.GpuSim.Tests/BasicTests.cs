@@ -127,6 +127,23 @@ internal sealed class BasicTests : SimTest
         Assert.That(rate, Is.GreaterThan(20e6));
     }
 
+    /// <summary>The same for a kernel that does little but load and store.</summary>
+    [TestCase(false)]
+    [TestCase(true)]
+    public void SpeedOfMemory(bool races)
+    {
+        const int N = 1 << 20;
+        Gpu.DetectRaces = races;
+        ulong a = Upload(new float[N]), b = Upload(new float[N]), c = Gpu.Memory.Allocate(4 * N);
+        SimKernel kernel = Gpu.LoadModule(Nvrtc.Ptx(File))["add"];
+        Gpu.Launch(kernel, new Dim3(N / 256), new Dim3(256), 0, Pack(a, b, c, N));
+        long start = System.Diagnostics.Stopwatch.GetTimestamp();
+        Gpu.Launch(kernel, new Dim3(N / 256), new Dim3(256), 0, Pack(a, b, c, N));
+        double rate = 3.0 * N / System.Diagnostics.Stopwatch.GetElapsedTime(start).TotalSeconds;
+        TestContext.Out.WriteLine($"{rate / 1e6:0} M loads and stores a second, {(races ? "with" : "without")} the search for races");
+        Assert.That(rate, Is.GreaterThan(1e6));
+    }
+
     private static float Series(float x, int n)
     {
         float sum = 0;

@@ -73,7 +73,6 @@ internal sealed unsafe class Block : IDisposable
         {
             int lanes = Math.Min(32, threads - (32 * w));
             _warps[w].Reset(lanes == 32 ? uint.MaxValue : (1u << lanes) - 1);
-            SpecialRegisters.Fill(_warps[w]);
             _done[w] = false;
         }
         fixed (Instr* code = Kernel.Code)

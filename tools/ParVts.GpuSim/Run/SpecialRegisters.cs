@@ -3,12 +3,21 @@ namespace ParVts.GpuSim.Run;
 /// <summary>Gives a warp its %tid, %ctaid and the like.</summary>
 internal static unsafe class SpecialRegisters
 {
-    public static void Fill(Warp warp)
+    /// <summary>Writes those that differ from block to block, or the others.</summary>
+    public static void Fill(Warp warp, bool byBlock)
     {
         Block block = warp.Block;
         foreach ((int place, Special what) in block.Kernel.Specials)
         {
-            uint* lanes = (uint*)(warp.Registers + place);
+            bool ofBlock = what is Special.CtaidX or Special.CtaidY or Special.CtaidZ or Special.SmId;
+            if (ofBlock != byBlock)
+                continue;
+            Span<uint> lanes = new(warp.Registers + place, 32);
+            if (ofBlock)
+            {
+                lanes.Fill(Value(block, warp.Index, 0, what));
+                continue;
+            }
             for (int lane = 0; lane < 32; lane++)
                 lanes[lane] = Value(block, warp.Index, lane, what);
         }

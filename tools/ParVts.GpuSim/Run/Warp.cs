@@ -11,6 +11,9 @@ internal sealed unsafe class Warp : IDisposable
     // An entry is run when the program counter reaches the join of the entry on top: the other side of a branch first, then all at the join.
     private readonly List<(int Pc, int Join, uint Mask)> _stack = [];
 
+    /// <summary>Registers at the start of a block, but for those that tell blocks apart.</summary>
+    private byte[]? _image;
+
     public Warp(Block block, int index)
     {
         Block = block;
@@ -55,7 +58,15 @@ internal sealed unsafe class Warp : IDisposable
 
     public void Reset(uint lanes)
     {
-        new ReadOnlySpan<byte>(Block.Kernel.RegisterImage).CopyTo(new Span<byte>(Registers, Block.Kernel.RegisterBytes));
+        Span<byte> registers = new(Registers, Block.Kernel.RegisterBytes);
+        if (_image is null)
+        {
+            Block.Kernel.RegisterImage.CopyTo(registers);
+            SpecialRegisters.Fill(this, byBlock: false);
+            _image = registers.ToArray();
+        }
+        _image.CopyTo(registers);
+        SpecialRegisters.Fill(this, byBlock: true);
         if (Local != null)
             new Span<byte>(LocalWritten, checked(32 * Block.Kernel.LocalBytes)).Clear();
         _stack.Clear();
