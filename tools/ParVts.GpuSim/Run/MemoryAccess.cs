@@ -26,7 +26,7 @@ internal static unsafe class MemoryAccess
     public static Place Locate(Warp warp, Instr* i, int lane, ulong address, int bytes, bool write)
     {
         if ((address & (ulong)(bytes - 1)) != 0)
-            throw new LaneFault(FaultKind.Misaligned, lane, address, $"{bytes} bytes at 0x{address:x}, which is no multiple of {bytes}");
+            ThrowMisaligned(lane, address, bytes);
         Space space = i->Space;
         if (space == Space.Generic)
             space = Specific(ref address);
@@ -47,9 +47,7 @@ internal static unsafe class MemoryAccess
         Accessor who = new(warp.Block.Number, (uint)((32 * warp.Index) + lane), warp.Block.Epoch, warp.Epoch);
         if (place.Races.Touch(place.Offset, bytes, who, write, atomic, sameValue, out (uint Block, uint Thread, bool Wrote) other))
         {
-            string block = other.Block == warp.Block.Number ? "" : $" of block {other.Block}";
-            throw new LaneFault(FaultKind.Race, lane, address, $"this {(write ? "write to" : "read of")} 0x{address:x} and the "
-                + $"{(other.Wrote ? "write" : "read")} by thread {warp.Block.ThreadPosition((int)other.Thread)}{block} have no barrier between them");
+            ThrowRace(warp, lane, address, write, other);
         }
     }
 
@@ -88,9 +86,9 @@ internal static unsafe class MemoryAccess
         if (a is null || address - a.Address + (ulong)bytes > (ulong)a.Bytes)
             ThrowOutOfBounds(lane, address, bytes, a);
         if (a.IsFreed)
-            throw new LaneFault(FaultKind.UseAfterFree, lane, address, $"{bytes} bytes at 0x{address:x} in {SimMemory.Describe(a)}, which was freed");
+            ThrowFreed(lane, address, bytes, a);
         if (write && a.ReadOnly)
-            throw new LaneFault(FaultKind.ReadOnlyWrite, lane, address, $"a write to constant memory at 0x{address:x}");
+            ThrowReadOnly(lane, address);
         long offset = (long)(address - a.Address);
         return new Place { Data = a.Data + offset, Written = a.Written + offset, Races = a.RacesOf(warp.Block.Launch), Offset = offset };
     }
@@ -99,10 +97,7 @@ internal static unsafe class MemoryAccess
     {
         ulong offset = address - Block.SharedBase;
         if (offset >= (ulong)warp.Block.SharedBytes || offset + (ulong)bytes > (ulong)warp.Block.SharedBytes)
-        {
-            throw new LaneFault(FaultKind.OutOfBounds, lane, address,
-                $"{bytes} bytes at byte {(long)offset} of shared memory, of which the block has {warp.Block.SharedBytes}");
-        }
+            ThrowBeyond(lane, address, bytes, (long)offset, "shared", warp.Block.SharedBytes);
         return new Place
         {
             Data = warp.Block.Shared + offset,
@@ -116,7 +111,7 @@ internal static unsafe class MemoryAccess
     {
         int size = warp.Block.Kernel.LocalBytes;
         if (address >= (ulong)size || address + (ulong)bytes > (ulong)size)
-            throw new LaneFault(FaultKind.OutOfBounds, lane, address, $"{bytes} bytes at byte {(long)address} of local memory, of which the thread has {size}");
+            ThrowBeyond(lane, address, bytes, (long)address, "local", size);
         ulong offset = ((ulong)lane * (ulong)size) + address;
         return new Place { Data = warp.Local + offset, Written = warp.LocalWritten + offset };
     }
@@ -125,7 +120,7 @@ internal static unsafe class MemoryAccess
     {
         byte[] parameters = warp.Block.Launch.Parameters;
         if (address + (ulong)bytes > (ulong)warp.Block.Kernel.ParameterBytes)
-            throw new LaneFault(FaultKind.OutOfBounds, lane, address, $"{bytes} bytes at byte {address} of {warp.Block.Kernel.ParameterBytes} bytes of parameters");
+            ThrowBeyond(lane, address, bytes, (long)address, "parameter", warp.Block.Kernel.ParameterBytes);
         // Parameters live on the pinned heap (see SimGpu.Launch).
         return new Place { Data = (byte*)Unsafe.AsPointer(ref parameters[address]) };
     }
@@ -142,4 +137,30 @@ internal static unsafe class MemoryAccess
     private static void ThrowOutOfBounds(int lane, ulong address, int bytes, Allocation? nearest) =>
         throw new LaneFault(FaultKind.OutOfBounds, lane, address, $"{bytes} bytes at 0x{address:x}"
             + (nearest is null ? "" : $", {address - nearest.Address} bytes into {SimMemory.Describe(nearest)}"));
+
+    // Messages are put together apart from the checks, whose own code stays short.
+
+    [DoesNotReturn]
+    private static void ThrowMisaligned(int lane, ulong address, int bytes) =>
+        throw new LaneFault(FaultKind.Misaligned, lane, address, $"{bytes} bytes at 0x{address:x}, which is no multiple of {bytes}");
+
+    [DoesNotReturn]
+    private static void ThrowReadOnly(int lane, ulong address) =>
+        throw new LaneFault(FaultKind.ReadOnlyWrite, lane, address, $"a write to constant memory at 0x{address:x}");
+
+    [DoesNotReturn]
+    private static void ThrowFreed(int lane, ulong address, int bytes, Allocation a) =>
+        throw new LaneFault(FaultKind.UseAfterFree, lane, address, $"{bytes} bytes at 0x{address:x} in {SimMemory.Describe(a)}, which was freed");
+
+    [DoesNotReturn]
+    private static void ThrowBeyond(int lane, ulong address, int bytes, long offset, string space, int size) =>
+        throw new LaneFault(FaultKind.OutOfBounds, lane, address, $"{bytes} bytes at byte {offset} of {space} memory, of which there are {size}");
+
+    [DoesNotReturn]
+    private static void ThrowRace(Warp warp, int lane, ulong address, bool write, (uint Block, uint Thread, bool Wrote) other)
+    {
+        string block = other.Block == warp.Block.Number ? "" : $" of block {other.Block}";
+        throw new LaneFault(FaultKind.Race, lane, address, $"this {(write ? "write to" : "read of")} 0x{address:x} and the "
+            + $"{(other.Wrote ? "write" : "read")} by thread {warp.Block.ThreadPosition((int)other.Thread)}{block} have no barrier between them");
+    }
 }
