@@ -86,7 +86,7 @@ public sealed class SimGpu : IDisposable
         Dictionary<string, (ulong, long)> variables = [];
         foreach (PtxVariable v in module.Variables.Where(v => v.Space is "global" or "const" && v.Bytes > 0))
         {
-            Allocation allocation = Memory.Allocate(v.Bytes, $"module variable {v.Name}", readOnly: false)
+            Allocation allocation = Memory.Allocate(v.Bytes, $"module variable {v.Name}", readOnly: v.Space == "const")
                 ?? throw new PtxException($"no memory for variable '{v.Name}' of {v.Bytes} bytes", v.Line);
             // Variables without a value begin as zeros.
             Memory.Write(allocation.Address, v.Initial ?? new byte[v.Bytes]);
