@@ -320,7 +320,7 @@ verb_bench() {
     need_dotnet
     if [ "${1:-}" = schedules ]; then
         dotnet_build tools/ParVts.Bench
-        exec tools/peers/schedules.sh "${@:2}"
+        exec tools/ParVts.Bench/schedules.sh "${@:2}"
     fi
     has_library libopenblas.so.0 || apt_install libopenblas0 || say "going on without OpenBLAS"
     command -v node >/dev/null || apt_install nodejs npm || say "going on without llama.cpp"

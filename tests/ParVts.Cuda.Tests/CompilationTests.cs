@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using ParVts.Cuda.Compilation;
-using ParVts.Cuda.Native;
 
 namespace ParVts.Cuda.Tests;
 
@@ -163,16 +162,5 @@ public class CompilationTests
 
     private static KernelTarget Target(int architecture) => new(architecture, new Dictionary<string, string>());
 
-    private static KernelCompiler Compiler()
-    {
-        try
-        {
-            return new KernelCompiler(NvrtcApi.Load());
-        }
-        catch (CudaLibraryException error)
-        {
-            Assert.Ignore(error.Message);
-            throw;
-        }
-    }
+    private static KernelCompiler Compiler() => TestCompiler.Require();
 }

@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using ParVts.Cuda.Compilation;
-using ParVts.Cuda.Native;
 
 namespace ParVts.Cuda.Tests;
 
@@ -22,7 +21,7 @@ public partial class KernelBudgetTests
         foreach (Dictionary<string, string> definitions in Specialisations(budget.GetProperty("specialisations")))
         {
             string what = $"{file} sm_{architecture} {string.Join(' ', definitions.Select(pair => $"{pair.Key}={pair.Value}"))}";
-            CompiledKernel compiled = Compiler.Value.Compile(source, new KernelTarget(architecture, definitions));
+            CompiledKernel compiled = TestCompiler.Require().Compile(source, new KernelTarget(architecture, definitions));
             Usage[] used = [.. ReadLog(compiled.Log)];
             Assert.That(
                 used.Select(usage => usage.Kernel), Is.EquivalentTo(budget.GetProperty("kernels").EnumerateObject().Select(kernel => kernel.Name)), what);
@@ -69,7 +68,7 @@ public partial class KernelBudgetTests
             }
             extern "C" __global__ void small(float* x) { __shared__ float y[64]; y[threadIdx.x] = x[threadIdx.x]; __syncthreads(); x[0] = y[63 - threadIdx.x]; }
             """;
-        CompiledKernel compiled = Compiler.Value.Compile(
+        CompiledKernel compiled = TestCompiler.Require().Compile(
             new KernelSource("spills.cu", Source, new Dictionary<string, string>()), new KernelTarget(80, new Dictionary<string, string>()));
         Usage[] used = [.. ReadLog(compiled.Log)];
         Assert.That(used.Single(usage => usage.Kernel == "spills").Spills, Is.Positive, compiled.Log);
@@ -77,19 +76,6 @@ public partial class KernelBudgetTests
         Assert.That(used.Single(usage => usage.Kernel == "small").Shared, Is.EqualTo(256));
         Assert.That(used.Single(usage => usage.Kernel == "small").Spills, Is.Zero);
     }
-
-    private static Lazy<KernelCompiler> Compiler { get; } = new(() =>
-    {
-        try
-        {
-            return new KernelCompiler(NvrtcApi.Load());
-        }
-        catch (CudaLibraryException error)
-        {
-            Assert.Ignore(error.Message);
-            throw;
-        }
-    });
 
     private static IEnumerable<TestCaseData> Cases()
     {

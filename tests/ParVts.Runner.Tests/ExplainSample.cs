@@ -1,4 +1,5 @@
 using ParVts.Engine.Imaging;
+using ParVts.Engine.Scheduling;
 using ParVts.Runner.Explaining;
 
 namespace ParVts.Runner.Tests;
@@ -33,15 +34,15 @@ internal static class ExplainSample
             Layers = [.. Enumerable.Range(0, Layers).Select(layer => Beside(layer < Migrate ? two : one, 1))],
             Events =
             [
-                new ExplainEvent
+                new ScheduleEvent
                 {
-                    Layer = 0, Kind = "split", Kept = [.. Enumerable.Range(0, Tokens)], Subject = subject,
+                    Layer = 0, Kind = ScheduleEventKind.Split, Kept = [.. Enumerable.Range(0, Tokens)], Subject = subject,
                     Score = "attention of the class token, vision block 22, mean over heads", Margin = 1.7e-5,
                     Ranked = [.. Enumerable.Range(0, Tokens)], Scores = scores,
                 },
-                new ExplainEvent
+                new ScheduleEvent
                 {
-                    Layer = Migrate, Kind = "fuse", Kept = subject,
+                    Layer = Migrate, Kind = ScheduleEventKind.Fuse, Kept = subject,
                     Weights = [.. Enumerable.Range(0, Text).Select(row => 0.62f + 0.24f * MathF.Sin(row * 0.7f))],
                 },
             ],
@@ -67,7 +68,7 @@ internal static class ExplainSample
             [
                 Select(8, first, [.. Enumerable.Range(0, 2 * Tokens)], scores),
                 Select(16, second, first, [.. first.Select(token => scores[token])]),
-                new ExplainEvent { Layer = 24, Kind = "leave", Kept = [], Note = "no token passed the exit threshold" },
+                new ScheduleEvent { Layer = 24, Kind = ScheduleEventKind.Leave, Kept = [], Note = "no token passed the exit threshold" },
             ],
         };
     }
@@ -109,10 +110,10 @@ internal static class ExplainSample
         Events = [],
     };
 
-    private static ExplainEvent Select(int layer, int[] kept, int[] ranked, float[] scores) => new()
+    private static ScheduleEvent Select(int layer, int[] kept, int[] ranked, float[] scores) => new()
     {
         Layer = layer,
-        Kind = "select",
+        Kind = ScheduleEventKind.Select,
         Kept = kept,
         Ranked = ranked,
         Scores = scores,

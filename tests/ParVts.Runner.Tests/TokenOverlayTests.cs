@@ -1,4 +1,5 @@
 using ParVts.Engine.Imaging;
+using ParVts.Engine.Scheduling;
 using ParVts.Runner.Explaining;
 
 namespace ParVts.Runner.Tests;
@@ -10,10 +11,10 @@ public sealed class TokenOverlayTests
     public void StatesFollowTheEvents()
     {
         ExplainData data = Small(
-            new ExplainEvent { Layer = 1, Kind = "split", Kept = [0, 1, 2, 3], Subject = [1, 2] },
-            new ExplainEvent { Layer = 3, Kind = "fuse", Kept = [1, 2] },
-            new ExplainEvent { Layer = 4, Kind = "select", Kept = [2] },
-            new ExplainEvent { Layer = 4, Kind = "leave", Kept = [] });
+            new ScheduleEvent { Layer = 1, Kind = ScheduleEventKind.Split, Kept = [0, 1, 2, 3], Subject = [1, 2] },
+            new ScheduleEvent { Layer = 3, Kind = ScheduleEventKind.Fuse, Kept = [1, 2] },
+            new ScheduleEvent { Layer = 4, Kind = ScheduleEventKind.Select, Kept = [2] },
+            new ScheduleEvent { Layer = 4, Kind = ScheduleEventKind.Leave, Kept = [] });
         string[] shown = [.. Enumerable.Range(0, 6).Select(layer => string.Concat(TokenStates.At(data, layer).Select(s => s.ToString()[0])))];
         Assert.That(shown, Is.EqualTo(["AAAA", "RSSR", "RSSR", "DAAD", "DDDD", "DDDD"]));
     }
@@ -63,7 +64,7 @@ public sealed class TokenOverlayTests
 
     private static int Sum(RgbImage image, int pixel) => image.Pixels[pixel] + image.Pixels[pixel + 1] + image.Pixels[pixel + 2];
 
-    private static ExplainData Small(params ExplainEvent[] events) => ExplainSample.Dense() with
+    private static ExplainData Small(params ScheduleEvent[] events) => ExplainSample.Dense() with
     {
         Visual = 4,
         Grid = new ExplainGrid(2, 2),

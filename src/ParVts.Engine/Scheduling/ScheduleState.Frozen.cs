@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using ParVts.Engine.Compute;
 
 namespace ParVts.Engine.Scheduling;
@@ -15,7 +16,7 @@ public sealed partial class ScheduleState
     internal bool FrozenGiveKeys { get; private set; }
 
     /// <summary>The rows that a frozen layer computes.</summary>
-    internal ReadOnlySpan<int> ComputedRows => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_computed);
+    internal ReadOnlySpan<int> ComputedRows => CollectionsMarshal.AsSpan(_computed);
 
     /// <summary>Rows that the layer computes.</summary>
     internal int QueryCount => IsFrozen ? _computed.Count : Rows.Count;

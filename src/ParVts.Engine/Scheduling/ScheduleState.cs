@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using ParVts.Engine.Compute;
 
 namespace ParVts.Engine.Scheduling;
@@ -20,6 +21,9 @@ internal enum RowChange
 /// </summary>
 public sealed partial class ScheduleState
 {
+    // Stands before every layer that could be the one before another.
+    private const int NoLayer = -2;
+
     private readonly List<int> _sources = [];
     private readonly List<RowPath> _paths = [];
     private readonly List<int> _fusedRows = [];
@@ -30,7 +34,7 @@ public sealed partial class ScheduleState
     private int[] _cached = [];
     private int[] _stored = [];
     private int[] _kept = [];
-    private int _weighedLayer = -1;
+    private int _weighedLayer = NoLayer;
     private ScheduleTrace _trace = null!;
 
     /// <summary>The layer, 0-based; −1 before the decoder.</summary>
@@ -66,11 +70,11 @@ public sealed partial class ScheduleState
 
     internal RowChange Change { get; private set; }
 
-    internal ReadOnlySpan<int> Sources => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_sources);
+    internal ReadOnlySpan<int> Sources => CollectionsMarshal.AsSpan(_sources);
 
-    internal ReadOnlySpan<int> FusedRows => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_fusedRows);
+    internal ReadOnlySpan<int> FusedRows => CollectionsMarshal.AsSpan(_fusedRows);
 
-    internal ReadOnlySpan<int> OtherRows => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_otherRows);
+    internal ReadOnlySpan<int> OtherRows => CollectionsMarshal.AsSpan(_otherRows);
 
     /// <summary>Of a fusion: path A's weight for each question row; filled by the engine where it is measured.</summary>
     internal float[] FusionWeights { get; private set; } = [];
@@ -78,7 +82,7 @@ public sealed partial class ScheduleState
     /// <summary>The weights come from <see cref="ProbePathWeights"/>.</summary>
     internal bool FusionIsMeasured { get; private set; }
 
-    internal ReadOnlySpan<int> ProbedRows => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_probedRows);
+    internal ReadOnlySpan<int> ProbedRows => CollectionsMarshal.AsSpan(_probedRows);
 
     internal bool WantsPathWeights { get; private set; }
 
@@ -110,7 +114,6 @@ public sealed partial class ScheduleState
         if (next != visual.Length)
             throw new PolicyException("a policy kept visual tokens that are not there, or not in ascending order");
         Rearrange();
-
         _trace.Add(new ScheduleEvent
         {
             Layer = Math.Max(0, Layer),
@@ -141,6 +144,13 @@ public sealed partial class ScheduleState
         {
             if (subject[i] <= subject[i - 1])
                 throw new PolicyException("a policy split visual tokens that are not in ascending order");
+        }
+
+        int[] alive = AliveVisual();
+        foreach (int token in subject)
+        {
+            if (!alive.Contains(token))
+                throw new PolicyException($"a policy split off visual token {token}, which is not there");
         }
 
         BeginChange(RowChange.Gather);
@@ -241,7 +251,7 @@ public sealed partial class ScheduleState
         _cached = cached.ToArray();
         _stored = new int[cached.Length];
         _kept = new int[cached.Length];
-        _weighedLayer = -1;
+        _weighedLayer = NoLayer;
         Layer = -1;
         Images = images;
         Change = RowChange.None;
@@ -252,7 +262,7 @@ public sealed partial class ScheduleState
 
     internal void SetClassAttention(float[] scores) => _classAttention = scores;
 
-    /// <summary>Room for the scores that the last row's probe gives.</summary>
+    /// <summary>Room for a score for each row.</summary>
     internal Span<float> ReceiveRowScores()
     {
         if (_rowScores.Length != Rows.Count)
@@ -362,7 +372,7 @@ public sealed partial class ScheduleState
 
     private void Rearrange()
     {
-        Rows.Rearrange(Sources, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_paths));
+        Rows.Rearrange(Sources, CollectionsMarshal.AsSpan(_paths));
         if (Layer >= 0)
             SetCausalPlan();
     }

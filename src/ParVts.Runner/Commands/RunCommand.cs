@@ -72,7 +72,7 @@ internal static class RunCommand
         if (alive == trace.Visual)
             return;
         ExplainGrid grid = ExplainRun.GridOf(request.Engine.Config);
-        TokenState[] states = TokenStates.At(trace.Events.Select(ExplainRun.EventOf), trace.Visual, layers);
+        TokenState[] states = TokenStates.At(trace.Events, trace.Visual, layers);
         for (int image = 0; image < request.Prompt.Images.Count; image++)
         {
             TokenState[] own = states[(image * grid.Tokens)..((image + 1) * grid.Tokens)];

@@ -1,4 +1,6 @@
+using System.Text.Json;
 using System.Text.Json.Serialization;
+using ParVts.Engine.Scheduling;
 
 namespace ParVts.Runner.Explaining;
 
@@ -63,7 +65,7 @@ internal sealed record ExplainData
     public required IReadOnlyList<ExplainLayer> Layers { get; init; }
 
     /// <summary>The policy's decisions, in order.</summary>
-    public required IReadOnlyList<ExplainEvent> Events { get; init; }
+    public required IReadOnlyList<ScheduleEvent> Events { get; init; }
 }
 
 /// <summary>A token's text and probability.</summary>
@@ -94,46 +96,16 @@ internal record ExplainCounts(long Rows, long Keys, long Pairs, long KvRows, lon
 internal sealed record ExplainLayer(long Rows, long Keys, long Pairs, long KvRows, long Flops, ExplainCounts Dense)
     : ExplainCounts(Rows, Keys, Pairs, KvRows, Flops);
 
-/// <summary>One decision of the policy.</summary>
-internal sealed record ExplainEvent
-{
-    /// <summary>The layer at whose entry it holds.</summary>
-    public required int Layer { get; init; }
-
-    /// <summary><c>select</c>, <c>split</c>, <c>fuse</c> or <c>leave</c>.</summary>
-    public required string Kind { get; init; }
-
-    /// <summary>The visual tokens that are there afterwards.</summary>
-    public required IReadOnlyList<int> Kept { get; init; }
-
-    /// <summary>Of a split: the tokens of path A.</summary>
-    public IReadOnlyList<int>? Subject { get; init; }
-
-    /// <summary>What was ranked, in words.</summary>
-    public string? Score { get; init; }
-
-    /// <summary>The lowest score that stayed less the highest that left.</summary>
-    public double? Margin { get; init; }
-
-    /// <summary>The visual tokens that were ranked.</summary>
-    public IReadOnlyList<int> Ranked { get; init; } = [];
-
-    /// <summary>Their scores.</summary>
-    public IReadOnlyList<float> Scores { get; init; } = [];
-
-    /// <summary>Of a fusion: path A's weight for each question row; one number where all are the same.</summary>
-    public IReadOnlyList<float> Weights { get; init; } = [];
-
-    /// <summary>Why nothing was done where something might have been expected.</summary>
-    public string? Note { get; init; }
-}
-
 /// <summary>
 /// How the object is written. The default encoder writes every character that means something in HTML as \u003C and its
 /// like, so that no text can end the script element that holds it. Numbers that JSON lacks become texts.
 /// </summary>
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
-    NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals)]
+    NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
+    Converters = [typeof(ScheduleEventKindJson)])]
 [JsonSerializable(typeof(ExplainData))]
 internal sealed partial class ExplainJson : JsonSerializerContext;
+
+/// <summary>An event's kind as the page knows it: <c>select</c>, <c>split</c>, <c>fuse</c>, <c>leave</c>.</summary>
+internal sealed class ScheduleEventKindJson() : JsonStringEnumConverter<ScheduleEventKind>(JsonNamingPolicy.CamelCase);

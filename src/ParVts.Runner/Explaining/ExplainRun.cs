@@ -92,7 +92,7 @@ internal sealed class ExplainRun : IDisposable
             KvRowBytes = trace.KvRowBytes,
             Images = [.. Pictures.Select((picture, i) => new ExplainImage(NameOf(_request.Pictures[i]), ExplainReport.DataUri(picture)))],
             Layers = [.. Enumerable.Range(0, config.Text.Layers).Select(layer => LayerOf(trace, DenseResult.Trace, layer))],
-            Events = [.. trace.Events.Select(EventOf)],
+            Events = [.. trace.Events],
         };
     }
 
@@ -118,19 +118,4 @@ internal sealed class ExplainRun : IDisposable
         int side = config.Vision.PatchesPerSide;
         return new ExplainGrid(side, side, config.VisualTokensPerImage - side * side);
     }
-
-    /// <summary>A decision as the page tells it.</summary>
-    public static ExplainEvent EventOf(ScheduleEvent done) => new()
-    {
-        Layer = done.Layer,
-        Kind = done.Kind.ToString().ToLowerInvariant(),
-        Kept = done.Kept,
-        Subject = done.Subject,
-        Score = done.Score,
-        Margin = done.Margin,
-        Ranked = done.Ranked,
-        Scores = done.Scores,
-        Weights = done.Weights,
-        Note = done.Note,
-    };
 }

@@ -1,3 +1,5 @@
+using ParVts.Engine.Scheduling;
+
 namespace ParVts.Runner.Explaining;
 
 /// <summary>What a visual token is at the entry of a layer.</summary>
@@ -23,10 +25,10 @@ internal static class TokenStates
     public static TokenState[] At(ExplainData data, int layer) => At(data.Events, data.Visual, layer);
 
     /// <summary>The same from the policy's decisions and the number of visual tokens.</summary>
-    public static TokenState[] At(IEnumerable<ExplainEvent> events, int visual, int layer)
+    public static TokenState[] At(IEnumerable<ScheduleEvent> events, int visual, int layer)
     {
         var states = new TokenState[visual];
-        ExplainEvent[] past = [.. events.Where(done => done.Layer <= layer)];
+        ScheduleEvent[] past = [.. events.Where(done => done.Layer <= layer)];
         if (past.Length == 0)
             return states;
         IReadOnlyList<int>? subject = SubjectAfter(past);
@@ -52,15 +54,15 @@ internal static class TokenStates
     }
 
     /// <summary>Path A's tokens while two paths run; null where there is one path.</summary>
-    private static IReadOnlyList<int>? SubjectAfter(ExplainEvent[] past)
+    private static IReadOnlyList<int>? SubjectAfter(ScheduleEvent[] past)
     {
         IReadOnlyList<int>? subject = null;
-        foreach (ExplainEvent done in past)
+        foreach (ScheduleEvent done in past)
         {
             subject = done.Kind switch
             {
-                "split" => done.Subject,
-                "fuse" or "leave" => null,
+                ScheduleEventKind.Split => done.Subject,
+                ScheduleEventKind.Fuse or ScheduleEventKind.Leave => null,
                 _ => subject,
             };
         }

@@ -22,7 +22,7 @@ internal sealed class NaiveDevice : PlainDevice<float>
 /// Every operation as its documentation says, without any thought of speed, in arithmetic of type <typeparamref name="T"/>.
 /// Operands may be of any type; results are stored in the type of the output.
 /// </summary>
-internal abstract unsafe class PlainDevice<T> : ComputeDevice
+internal abstract unsafe partial class PlainDevice<T> : ComputeDevice
     where T : unmanaged, IFloatingPointIeee754<T>
 {
     public override string Description => typeof(T).Name;
@@ -175,120 +175,6 @@ internal abstract unsafe class PlainDevice<T> : ComputeDevice
 
     public override int RowTile => 1;
 
-    public override void Probe(
-        in Tensor q, in KvLayer layer, AttentionPlan plan, float scale, in Tensor logSumExp, in Tensor rows,
-        ProbeReduction reduction, in Tensor output)
-    {
-        int size = layer.HeadDim;
-        int heads = q.Columns / size;
-        for (int key = 0; key < layer.Length; key++)
-        {
-            var sums = new T[output.Rows];
-            for (int i = 0; i < rows.Columns; i++)
-            {
-                int row = ((int*)rows.Address)[i];
-                for (int head = 0; head < heads; head++)
-                {
-                    int line = reduction == ProbeReduction.Heads ? i : reduction == ProbeReduction.Rows ? head : 0;
-                    if (!Sees(plan, row, key))
-                        continue;
-                    T score = T.Zero;
-                    int kvHead = head / (heads / layer.Heads);
-                    for (int d = 0; d < size; d++)
-                        score += Get(q, row, head * size + d) * T.CreateChecked(layer.Keys(key / 64, kvHead)[key % 64 * layer.PaddedHeadDim + d]);
-                    sums[line] += T.Exp(score * T.CreateChecked(scale) - Get(logSumExp, row, head));
-                }
-            }
-
-            int averaged = reduction switch
-            {
-                ProbeReduction.Heads => heads,
-                ProbeReduction.Rows => rows.Columns,
-                _ => heads * rows.Columns,
-            };
-            for (int line = 0; line < output.Rows; line++)
-                Set(output, line, key, sums[line] / T.CreateChecked(averaged));
-        }
-    }
-
-    public override void GatherRows(in Tensor x, in Tensor rows, in Tensor output)
-    {
-        for (int row = 0; row < output.Rows; row++)
-        {
-            for (int i = 0; i < output.Columns; i++)
-                Set(output, row, i, Get(x, ((int*)rows.Address)[row], i));
-        }
-    }
-
-    public override void ScatterRows(in Tensor x, in Tensor rows, in Tensor output)
-    {
-        for (int row = 0; row < x.Rows; row++)
-        {
-            for (int i = 0; i < x.Columns; i++)
-                Set(output, ((int*)rows.Address)[row], i, Get(x, row, i));
-        }
-    }
-
-    public override void MergeRows(in Tensor x, in Tensor offsets, in Tensor sources, in Tensor weights, in Tensor output)
-    {
-        for (int row = 0; row < output.Rows; row++)
-        {
-            for (int i = 0; i < output.Columns; i++)
-            {
-                T sum = T.Zero;
-                for (int entry = ((int*)offsets.Address)[row]; entry < ((int*)offsets.Address)[row + 1]; entry++)
-                    sum += Get(weights, 0, entry) * Get(x, ((int*)sources.Address)[entry], i);
-                Set(output, row, i, sum);
-            }
-        }
-    }
-
-    public override void FusePaths(in Tensor x, in Tensor first, in Tensor second, in Tensor weights)
-    {
-        for (int row = 0; row < first.Columns; row++)
-        {
-            int a = ((int*)first.Address)[row];
-            int b = ((int*)second.Address)[row];
-            T weight = Get(weights, 0, row);
-            for (int i = 0; i < x.Columns; i++)
-                Set(x, a, i, weight * Get(x, a, i) + (T.One - weight) * Get(x, b, i));
-        }
-    }
-
-    public override void PathWeights(in Tensor logSumExp, in Tensor first, in Tensor second, in Tensor output)
-    {
-        for (int row = 0; row < output.Columns; row++)
-        {
-            T sum = T.Zero;
-            for (int head = 0; head < logSumExp.Columns; head++)
-            {
-                T a = Get(logSumExp, ((int*)first.Address)[row], head);
-                T b = Get(logSumExp, ((int*)second.Address)[row], head);
-                sum += T.IsNegativeInfinity(a) && T.IsNegativeInfinity(b) ? T.CreateChecked(0.5) : T.One / (T.One + T.Exp(b - a));
-            }
-
-            Set(output, 0, row, sum / T.CreateChecked(logSumExp.Columns));
-        }
-    }
-
-    public override void KeepKeys(in KvLayer layer, in Tensor rows, int first = 0)
-    {
-        for (int row = first; row < first + rows.Columns; row++)
-        {
-            int source = ((int*)rows.Address)[row - first];
-            for (int head = 0; head < layer.Heads; head++)
-            {
-                for (int i = 0; i < layer.PaddedHeadDim; i++)
-                {
-                    layer.Keys(row / 64, head)[row % 64 * layer.PaddedHeadDim + i] =
-                        layer.Keys(source / 64, head)[source % 64 * layer.PaddedHeadDim + i];
-                    layer.Values(row / 64, head)[row % 64 * layer.PaddedHeadDim + i] =
-                        layer.Values(source / 64, head)[source % 64 * layer.PaddedHeadDim + i];
-                }
-            }
-        }
-    }
-
     public override void Activate(in Tensor x, Activation function)
     {
         for (int row = 0; row < x.Rows; row++)
@@ -324,20 +210,6 @@ internal abstract unsafe class PlainDevice<T> : ComputeDevice
 
     protected override void Dispose(bool disposing)
     {
-    }
-
-    private static bool Sees(AttentionPlan plan, int row, int key)
-    {
-        foreach (QuerySegment segment in plan.Segments)
-        {
-            foreach (KeyRange range in plan.RangesOf(segment))
-            {
-                if (row >= segment.Start && row < segment.End && range.Sees(row - segment.Start, key))
-                    return true;
-            }
-        }
-
-        return false;
     }
 
     private static void Attend(

@@ -80,12 +80,10 @@ public sealed unsafe class ScheduleOperationTests : IDisposable
     {
         var random = new Random(seed);
         using TestMatrix x = TestMatrix.Random(random, TensorType.F32, 20, 51);
-        int[] counts = [.. Enumerable.Range(0, 7).Select(_ => random.Next(0, 5))];
+        int[] counts = [3, .. Enumerable.Range(0, 6).Select(_ => random.Next(0, 5))];
         using TestMatrix offsets = Indices([.. Enumerable.Range(0, 8).Select(i => counts[..i].Sum())]);
-        using TestMatrix sources = Indices([.. Enumerable.Range(0, Math.Max(1, counts.Sum())).Select(_ => random.Next(20))]);
+        using TestMatrix sources = Indices([.. Enumerable.Range(0, counts.Sum()).Select(_ => random.Next(20))]);
         using TestMatrix weights = TestMatrix.Random(random, TensorType.F32, 1, sources.Tensor.Columns);
-        if (counts.Sum() == 0)
-            return;
         Compare($"seed {seed}", null, 7, 51, (device, result) =>
             device.MergeRows(x.Tensor, offsets.Tensor, sources.Tensor, weights.Tensor, result));
     }
