@@ -56,7 +56,9 @@ killers=(
     Decoding_equals_replaying_the_frozen_trace Probes_are_the_probabilities_of_the_plan What_rows_that_left_leave_behind_is_never_read
     Every_picture_is_ranked_by_its_own_attention What_is_measured_does_not_depend_on_what_was_cached
     A_thinned_layer_holds_the_rows_that_were_kept A_thinned_cache_is_never_cut_back_into A_frozen_row_leaves_the_layer_as_it_entered
-    Compact_positions_run_without_gaps
+    Compact_positions_run_without_gaps Several_pictures_share_or_split_the_budget Auto_fills_whole_tiles
+    Without_a_class_token_the_stand_in A_wrong_file_is_refused A_plan_is_refused_while_the_session_works
+    Freezing_goes_together_with_choosing A_probe_before_a_layer_sees
 )
 build || { cat build.log >&2; echo "mutants: the sources do not build" >&2; exit 1; }
 passes "${killers[@]}" || { tail -n 40 test.log >&2; echo "mutants: the unchanged sources do not pass" >&2; exit 1; }
@@ -110,6 +112,22 @@ mutant "frozen rows are computed" $engine/Scheduling/ScheduleState.Frozen.cs \
     'IsFrozen = _computed.Count < Rows.Count;' 'IsFrozen = false;' A_frozen_row_leaves_the_layer_as_it_entered
 mutant "compact positions keep their gaps" $engine/Models/Decoder.cs \
     'if (policy.CompactPositions)' 'if (policy.CompactPositions && layer < 0)' Compact_positions_run_without_gaps
+mutant "a budget for each picture is shared" $engine/Scheduling/VisualChoice.cs \
+    '_total || state.Images <= 1' '_total || state.Images <= 100' Several_pictures_share_or_split_the_budget
+mutant "auto misses the tile by one" $engine/Scheduling/TokenBudget.cs \
+    'return Math.Min(visual, tiles * rowTile - otherRows);' 'return Math.Min(visual, tiles * rowTile - otherRows + 1);' Auto_fills_whole_tiles
+mutant "the stand-in is said each time" $engine/Generation/Engine.cs \
+    'Interlocked.Exchange(ref _warnedClassToken, 1) == 0' 'Interlocked.Exchange(ref _warnedClassToken, 1) >= 0' Without_a_class_token_the_stand_in
+mutant "a newer policy file is read" $engine/Scheduling/PolicyFile.cs \
+    'number != Version' 'number < Version' A_wrong_file_is_refused
+mutant "a cut-off run reports the one before" $engine/Generation/Session.Generation.cs \
+    '_trace.Clear();' '' A_plan_is_refused_while_the_session_works
+mutant "policies are not asked after a step" $engine/Generation/Session.Generation.cs \
+    '_policy.OnDecodeStep(_decodeState);' '' A_thinned_layer_holds_the_rows_that_were_kept
+mutant "a stack asks its first policy alone" $engine/Scheduling/PolicyStack.cs \
+    'policy.BeforeLayer(state);' 'policies[0].BeforeLayer(state);' Freezing_goes_together_with_choosing
+mutant "a probe before a layer measures nothing" $engine/Models/ScheduleExecutor.cs \
+    'Probe(workspace, store, state.Plan, query, logSumExp, asked, cached, scores, scale);' '' A_probe_before_a_layer_sees
 mutant "the decoded token's position counts the rows that are left" $engine/Generation/Session.Generation.cs \
     'int position = prompt.Length + tokens.Count - 1;' 'int position = _run.Kv.Length(0);' Decoding_equals_replaying_the_frozen_trace
 mutant "the trace counts half of the pairs' work" $engine/Scheduling/ScheduleTrace.cs \
