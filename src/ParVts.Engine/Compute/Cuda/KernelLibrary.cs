@@ -40,7 +40,7 @@ internal sealed record LoadedKernel(CudaKernel Kernel, string PtxSha256);
 /// The kernels of a context: compiled, or read from the cache, when they are first asked for, and kept as long as the
 /// library. Any thread.
 /// </summary>
-internal sealed class KernelLibrary(CudaContext context, KernelCache cache, bool lineInfo) : IDisposable
+internal sealed class KernelLibrary(CudaContext context, KernelCache cache, CudaOptions options) : IDisposable
 {
     private readonly ConcurrentDictionary<KernelId, LoadedKernel> _kernels = new();
     private readonly Dictionary<string, (CudaModule Module, string Hash)> _modules = [];
@@ -73,7 +73,8 @@ internal sealed class KernelLibrary(CudaContext context, KernelCache cache, bool
             string specialisation = id.File + " " + string.Join(' ', definitions.Select(pair => $"{pair.Key}={pair.Value}"));
             if (!_modules.TryGetValue(specialisation, out (CudaModule Module, string Hash) loaded))
             {
-                CompiledKernel compiled = cache.Get(KernelSources.Get(id.File), new KernelTarget(context.Device.Architecture, definitions, lineInfo));
+                var target = new KernelTarget(context.Device.Architecture, definitions, options.LineInfo, options.PtxOnly);
+                CompiledKernel compiled = cache.Get(KernelSources.Get(id.File), target);
                 loaded = (new CudaModule(context, compiled), System.Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(compiled.Ptx))));
                 _modules[specialisation] = loaded;
             }
