@@ -31,7 +31,14 @@ internal abstract class DeviceTest
             matrix.Dispose();
         _matrices.Clear();
         _copies.Clear();
-        Gpu.RequireNoFaults();
+        TestGpu used = Gpu;
+        if (used.IsLost)
+        {
+            used.Dispose();
+            OpenDevice();
+        }
+
+        used.RequireNoFaults();
     }
 
     [OneTimeTearDown]

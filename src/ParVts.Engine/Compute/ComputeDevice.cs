@@ -21,6 +21,13 @@ public enum ProbeReduction
     RowsAndHeads,
 }
 
+/// <summary>A kernel that a queue has launched.</summary>
+/// <param name="Kernel">Its name.</param>
+/// <param name="Specialisation">The macros that its file was compiled with: "HEAD_DIM=64 …"; empty where it has none.</param>
+/// <param name="PtxSha256">The hash of the PTX that ran, in hexadecimal.</param>
+/// <param name="Launches">How often.</param>
+public sealed record KernelUse(string Kernel, string Specialisation, string PtxSha256, long Launches);
+
 /// <summary>Operations that a device has recorded; disposed before the device. One caller at a time.</summary>
 public abstract class DeviceRecording : IDisposable
 {
@@ -53,6 +60,9 @@ public abstract class ComputeDevice : IDisposable
 
     /// <summary>What this queue's operations did.</summary>
     public OperationCounters Counters { get; } = new();
+
+    /// <summary>How often this queue launched each of its kernels so far; empty where a device has none.</summary>
+    public virtual IReadOnlyList<KernelUse> KernelUses => [];
 
     /// <summary>Another queue on the same hardware. Both must be disposed; the hardware is let go with the last.</summary>
     public abstract ComputeDevice Share();

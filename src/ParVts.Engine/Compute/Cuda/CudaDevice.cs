@@ -93,9 +93,9 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     /// <inheritdoc/>
     public override int RowAlignment => 16;
 
-    /// <summary>How often each kernel was launched by this queue, with the hash of the PTX that it came from.</summary>
-    internal IEnumerable<(string Kernel, string PtxSha256, long Launches)> Launches =>
-        _launches.Select(pair => (pair.Key.Kernel.Name, pair.Key.PtxSha256, pair.Value));
+    /// <inheritdoc/>
+    public override IReadOnlyList<KernelUse> KernelUses =>
+        [.. _launches.Select(pair => new KernelUse(pair.Key.Kernel.Name, pair.Key.Specialisation, pair.Key.PtxSha256, pair.Value))];
 
     /// <inheritdoc/>
     public override ComputeDevice Share()
