@@ -62,7 +62,8 @@ public readonly record struct LaunchShape(int GridX, int GridY, int GridZ, int B
 /// <summary>A kernel that can be launched. It lives as long as its module. One caller at a time.</summary>
 public sealed unsafe class CudaKernel
 {
-    // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES; what fits without asking.
+    // CU_FUNC_ATTRIBUTE_*; the shared memory, static and dynamic, that a block has without asking.
+    private const int StaticSharedBytes = 1;
     private const int MaxDynamicSharedBytes = 8;
     private const int SharedWithoutAsking = 48 * 1024;
 
@@ -73,7 +74,7 @@ public sealed unsafe class CudaKernel
     private readonly CudaContext _context;
     private readonly CudaModule _module;
     private readonly nint _function;
-    private int _sharedBytes = SharedWithoutAsking;
+    private int _sharedBytes;
 
     internal CudaKernel(CudaContext context, CudaModule module, string name, nint function, KernelSignature signature)
     {
@@ -82,6 +83,9 @@ public sealed unsafe class CudaKernel
         _function = function;
         Name = name;
         Signature = signature;
+        int staticBytes = 0;
+        context.Api.Check(context.Api.FuncGetAttribute(&staticBytes, StaticSharedBytes, function), $"cuFuncGetAttribute of '{name}'");
+        _sharedBytes = SharedWithoutAsking - staticBytes;
     }
 
     /// <summary>Its name.</summary>
