@@ -16,12 +16,14 @@ public sealed unsafe class CudaModule : CudaHandle
         : base(context, context)
     {
         _ptx = kernel.Ptx;
-        using CudaContext.Scope scope = context.Enter();
         byte[] image = kernel.Cubin.Length > 0 ? kernel.Cubin : [.. Encoding.UTF8.GetBytes(kernel.Ptx), 0];
-        nint module;
-        fixed (byte* place = image)
-            context.Api.Check(context.Api.ModuleLoadData(&module, place), "cuModuleLoadData");
-        SetHandle(module);
+        Make(() =>
+        {
+            nint module;
+            fixed (byte* place = image)
+                context.Check(context.Api.ModuleLoadData(&module, place), "cuModuleLoadData");
+            return module;
+        });
     }
 
     /// <summary>A kernel of the module.</summary>
@@ -31,7 +33,7 @@ public sealed unsafe class CudaModule : CudaHandle
         using CudaContext.Scope scope = Context.Enter();
         nint function;
         fixed (byte* place = Encoding.UTF8.GetBytes(name + '\0'))
-            Context.Api.Check(Context.Api.ModuleGetFunction(&function, Raw, place), $"cuModuleGetFunction of '{name}'");
+            Context.Check(Context.Api.ModuleGetFunction(&function, Raw, place), $"cuModuleGetFunction of '{name}'");
         return new CudaKernel(Context, this, name, function, KernelSignature.Read(_ptx, name));
     }
 
@@ -108,7 +110,7 @@ public sealed unsafe class CudaKernel
     private void Check(int result, string call, in LaunchShape shape)
     {
         if (result != 0)
-            throw _context.Api.Error(result, $"{call} of '{Name}' ({shape})");
+            throw _context.Error(result, $"{call} of '{Name}' ({shape})");
     }
 
     [Conditional("DEBUG")]
