@@ -30,10 +30,12 @@ public sealed record KernelSource(string Name, string Text, IReadOnlyDictionary<
 /// <param name="Architecture">Compute capability: 80, 86, 89, 90 …</param>
 /// <param name="Definitions">Macros: a specialisation.</param>
 /// <param name="LineInfo">Keep source lines for profilers.</param>
+/// <param name="PtxOnly">No machine code is wanted.</param>
 /// <param name="SourceFolder">
 /// Where the sources are written to and compiled from, so that a profiler finds the lines (<c>--profile-kernels</c>); null compiles from memory.
 /// </param>
-public sealed record KernelTarget(int Architecture, IReadOnlyDictionary<string, string> Definitions, bool LineInfo = false, string? SourceFolder = null)
+public sealed record KernelTarget(
+    int Architecture, IReadOnlyDictionary<string, string> Definitions, bool LineInfo = false, bool PtxOnly = false, string? SourceFolder = null)
 {
     /// <summary>NVRTC's options, in a fixed order.</summary>
     /// <param name="virtualOnly">PTX for the architecture, not machine code.</param>

@@ -21,6 +21,20 @@ public enum ProbeReduction
     RowsAndHeads,
 }
 
+/// <summary>A kernel that a queue has launched.</summary>
+/// <param name="Kernel">Its name.</param>
+/// <param name="Specialisation">The macros that its file was compiled with: "HEAD_DIM=64 …"; empty where it has none.</param>
+/// <param name="PtxSha256">The hash of the PTX that ran, in hexadecimal.</param>
+/// <param name="Launches">How often.</param>
+public sealed record KernelUse(string Kernel, string Specialisation, string PtxSha256, long Launches);
+
+/// <summary>Operations that a device has recorded; disposed before the device. One caller at a time.</summary>
+public abstract class DeviceRecording : IDisposable
+{
+    /// <inheritdoc/>
+    public abstract void Dispose();
+}
+
 /// <summary>
 /// The seam between models and hardware (contract C1). Models are written once against it; an embedding runtime may
 /// call one operation alone, on its own memory.
@@ -41,8 +55,14 @@ public abstract class ComputeDevice : IDisposable
     /// <summary>Rows that attention works on at a time: a prefill whose row count is a multiple of it wastes nothing.</summary>
     public abstract int RowTile { get; }
 
+    /// <summary>Bytes at whose multiples the rows of an activation begin, where it has several.</summary>
+    public virtual int RowAlignment => 1;
+
     /// <summary>What this queue's operations did.</summary>
     public OperationCounters Counters { get; } = new();
+
+    /// <summary>How often this queue launched each of its kernels so far; empty where a device has none.</summary>
+    public virtual IReadOnlyList<KernelUse> KernelUses => [];
 
     /// <summary>Another queue on the same hardware. Both must be disposed; the hardware is let go with the last.</summary>
     public abstract ComputeDevice Share();
@@ -51,11 +71,21 @@ public abstract class ComputeDevice : IDisposable
     /// <exception cref="InsufficientMemoryException">The memory is not there.</exception>
     public abstract DeviceBuffer Allocate(long bytes);
 
-    /// <summary>Makes a stored tensor usable as an operand: a view of the mapped file on the CPU.</summary>
+    /// <summary>
+    /// The type of what matrices are multiplied with, and of keys and values, where the weights are of type
+    /// <paramref name="weights"/> (contract D6): float32 on the CPU; on a GPU the weights' own 16-bit type, bfloat16 for float32.
+    /// </summary>
+    public abstract TensorType InputType(TensorType weights);
+
+    /// <summary>
+    /// Makes a stored tensor usable as an operand: a view of the mapped file on the CPU, a copy in device memory on a GPU.
+    /// </summary>
     /// <param name="tensor">A tensor of type F32, BF16 or F16.</param>
     /// <param name="rows">Rows of the view.</param>
     /// <param name="columns">Columns of the view; rows × columns is the tensor's element count.</param>
-    public abstract Tensor Import(StoredTensor tensor, int rows, int columns);
+    /// <param name="type">What <see cref="InputType"/> says for the model's weights; a copy is made in this type.</param>
+    /// <param name="owned">The memory of a copy, for the caller to dispose; null where the view needs none.</param>
+    public abstract Tensor Import(StoredTensor tensor, int rows, int columns, TensorType type, out DeviceBuffer? owned);
 
     /// <summary>Copies host memory to the device. The span's bytes must be the tensor's, and the tensor contiguous.</summary>
     public abstract void Upload<T>(ReadOnlySpan<T> source, in Tensor destination)
@@ -82,7 +112,7 @@ public abstract class ComputeDevice : IDisposable
     /// <param name="x">[R, D] F32.</param>
     /// <param name="weight">[1, D] F32.</param>
     /// <param name="epsilon">ε.</param>
-    /// <param name="output">[R, D] F32; may be <paramref name="x"/>.</param>
+    /// <param name="output">[R, D] F32, which may be <paramref name="x"/>, or of <see cref="InputType"/>.</param>
     public abstract void RmsNorm(in Tensor x, in Tensor weight, float epsilon, in Tensor output);
 
     /// <summary>output = (x − mean) / √(variance + ε) · weight + bias, row by row (layer normalisation, arXiv 1607.06450).</summary>
@@ -90,12 +120,12 @@ public abstract class ComputeDevice : IDisposable
     /// <param name="weight">[1, D] F32.</param>
     /// <param name="bias">[1, D] F32.</param>
     /// <param name="epsilon">ε.</param>
-    /// <param name="output">[R, D] F32; may be <paramref name="x"/>.</param>
+    /// <param name="output">[R, D] F32, which may be <paramref name="x"/>, or of <see cref="InputType"/>.</param>
     public abstract void LayerNorm(in Tensor x, in Tensor weight, in Tensor bias, float epsilon, in Tensor output);
 
     /// <summary>output (+)= x · weightᵀ (+ bias).</summary>
-    /// <param name="x">[R, K] F32.</param>
-    /// <param name="weight">[N, K] F32, BF16 or F16, as checkpoints store it.</param>
+    /// <param name="x">[R, K] of <see cref="InputType"/>.</param>
+    /// <param name="weight">[N, K] from <see cref="Import"/>: F32, BF16 or F16, as checkpoints store it.</param>
     /// <param name="bias">[1, N] F32, or default.</param>
     /// <param name="output">[R, N] F32, not overlapping <paramref name="x"/>.</param>
     /// <param name="accumulate">Add to what is there: a residual connection.</param>
@@ -116,7 +146,7 @@ public abstract class ComputeDevice : IDisposable
     /// <param name="v">[R, kv_heads·head_dim] F32.</param>
     /// <param name="table">[R, head_dim] from <see cref="RotaryTable"/>; default where a model has no rotary positions.</param>
     /// <param name="layer">The layer's store, extended to hold the rows.</param>
-    /// <param name="firstRow">Where row 0 goes.</param>
+    /// <param name="firstRow">Where row 0 goes; <see cref="KvLayer.AtLength"/> in a decode step.</param>
     public abstract void RopeStore(in Tensor q, in Tensor k, in Tensor v, in Tensor table, in KvLayer layer, int firstRow);
 
     /// <summary>
@@ -127,17 +157,35 @@ public abstract class ComputeDevice : IDisposable
     /// <param name="layer">Keys and values; heads a multiple of its KV heads.</param>
     /// <param name="plan">Who sees whom.</param>
     /// <param name="scale">Usually head_dim^−½.</param>
-    /// <param name="output">[R, heads·head_dim] F32, not overlapping <paramref name="q"/>.</param>
+    /// <param name="output">[R, heads·head_dim] of <see cref="InputType"/>, not overlapping <paramref name="q"/>.</param>
     /// <param name="logSumExp">[R, heads] F32 for the log of each softmax denominator, or default.</param>
     public abstract void SegmentAttention(
         in Tensor q, in KvLayer layer, AttentionPlan plan, float scale, in Tensor output, in Tensor logSumExp = default);
 
-    /// <summary>Attention of one new row over every key that the layer holds.</summary>
+    /// <summary>Attention of one new row over every key that the layer holds, its own included.</summary>
     /// <param name="q">[1, heads·head_dim] F32.</param>
-    /// <param name="layer">Keys and values.</param>
+    /// <param name="layer">Keys and values; of a decode step, whose row is stored but not counted yet, or any.</param>
     /// <param name="scale">Usually head_dim^−½.</param>
-    /// <param name="output">[1, heads·head_dim] F32.</param>
+    /// <param name="output">[1, heads·head_dim] of <see cref="InputType"/>.</param>
     public abstract void DecodeAttention(in Tensor q, in KvLayer layer, float scale, in Tensor output);
+
+    /// <summary>counts[i] += 1: lengths and positions that live in device memory.</summary>
+    /// <param name="counts">[1, n] I32.</param>
+    public abstract void Increment(in Tensor counts);
+
+    /// <summary>Recording sequences of operations saves this device time.</summary>
+    public virtual bool CanRecord => false;
+
+    /// <summary>
+    /// Records the operations that <paramref name="body"/> calls, so that <see cref="Replay"/> does them again with less work
+    /// for the host; nothing is done now. Only where <see cref="CanRecord"/>.
+    /// </summary>
+    /// <param name="body">Operations whose operands stay where they are, all called before; no copies from or to the host.</param>
+    public virtual DeviceRecording Record(Action body) => throw new NotSupportedException($"{Name} does not record");
+
+    /// <summary>Does what was recorded.</summary>
+    public virtual void Replay(DeviceRecording recording) =>
+        throw new ArgumentException("the recording is another device's", nameof(recording));
 
     /// <summary>
     /// Probabilities of named query rows, recomputed from queries, keys and the log-sum-exp of their softmax (contract S4):
@@ -201,16 +249,28 @@ public abstract class ComputeDevice : IDisposable
     /// <param name="first">The first row that is written.</param>
     public abstract void KeepKeys(in KvLayer layer, in Tensor rows, int first = 0);
 
-    /// <summary>x = f(x), element by element.</summary>
-    public abstract void Activate(in Tensor x, Activation function);
+    /// <summary>output = f(x), element by element.</summary>
+    /// <param name="x">[R, D] F32.</param>
+    /// <param name="function">f.</param>
+    /// <param name="output">[R, D] F32, which may be <paramref name="x"/>, or of <see cref="InputType"/>.</param>
+    public abstract void Activate(in Tensor x, Activation function, in Tensor output);
 
-    /// <summary>gate = f(gate) · up, element by element (gated MLP, arXiv 2002.05202).</summary>
-    public abstract void GatedActivate(in Tensor gate, in Tensor up, Activation function);
+    /// <summary>output = f(gate) · up, element by element (gated MLP, arXiv 2002.05202).</summary>
+    /// <param name="gate">[R, D] F32.</param>
+    /// <param name="up">[R, D] F32.</param>
+    /// <param name="function">f.</param>
+    /// <param name="output">[R, D] F32, which may be <paramref name="gate"/>, or of <see cref="InputType"/>.</param>
+    public abstract void GatedActivate(in Tensor gate, in Tensor up, Activation function, in Tensor output);
+
+    /// <summary>output = x, rounded to the output's type.</summary>
+    /// <param name="x">[R, D] F32.</param>
+    /// <param name="output">[R, D] of <see cref="InputType"/>.</param>
+    public abstract void Convert(in Tensor x, in Tensor output);
 
     /// <summary>Cuts a picture into patches, one a row, in raster order: a strided convolution becomes a matrix product.</summary>
     /// <param name="pixels">[3·H, W] F32, planar.</param>
     /// <param name="patchSize">Side of a patch; divides H and W.</param>
-    /// <param name="output">[(H/p)·(W/p), 3·p·p] F32, channel by channel.</param>
+    /// <param name="output">[(H/p)·(W/p), 3·p·p] of <see cref="InputType"/>, channel by channel.</param>
     public abstract void Patchify(in Tensor pixels, int patchSize, in Tensor output);
 
     /// <inheritdoc/>

@@ -44,7 +44,7 @@ public sealed partial class Session : IDisposable
         _policy = policy;
         _run = new LlavaRun(engine.Model, device);
         _decodeState = new DecodeState(engine.Config.Text.Layers, layer => _run.Kv.Length(layer), Thin);
-        _trace = new ScheduleTrace(engine.Config.Text);
+        _trace = new ScheduleTrace(engine.Config.Text, new Tensor(0, engine.Model.InputType, 0, 0).ElementBytes);
         _detokenizer = engine.TokenizerOrNull?.CreateDetokenizer(skipSpecialTokens: true);
         _logits = new float[engine.Config.Text.VocabularySize];
     }
@@ -61,6 +61,9 @@ public sealed partial class Session : IDisposable
     /// <summary>Bytes of the KV store's pages that hold rows now.</summary>
     public long KeyValueBytes => _run.Kv.UsedBytes;
 
+    /// <summary>How often each kernel was launched for this session so far; empty on the CPU.</summary>
+    public IReadOnlyList<KernelUse> KernelUses => _device.KernelUses;
+
     /// <summary>Called after each token was chosen, before the next step: for measurements.</summary>
     internal Action<int>? OnStep { get; set; }
 
@@ -68,6 +71,9 @@ public sealed partial class Session : IDisposable
     internal StageSink? Sink { get; set; }
 
     internal KvStore Kv => _run.Kv;
+
+    /// <summary>The queue that this session computes on: what its stages put out is read through it.</summary>
+    internal ComputeDevice Device => _device;
 
     /// <summary>The rows of the prefill under way; during a call of <see cref="Sink"/>, those of its layer.</summary>
     internal RowBatch Rows => _state.Rows;

@@ -31,7 +31,13 @@ internal abstract unsafe partial class PlainDevice<T> : ComputeDevice
 
     public override DeviceBuffer Allocate(long bytes) => new CpuBuffer(bytes);
 
-    public override Tensor Import(StoredTensor tensor, int rows, int columns) => new(tensor.Address, tensor.Type, rows, columns);
+    public override TensorType InputType(TensorType weights) => TensorType.F32;
+
+    public override Tensor Import(StoredTensor tensor, int rows, int columns, TensorType type, out DeviceBuffer? owned)
+    {
+        owned = null;
+        return new(tensor.Address, tensor.Type, rows, columns);
+    }
 
     public override void Upload<TElement>(ReadOnlySpan<TElement> source, in Tensor destination) =>
         MemoryMarshal.AsBytes(source).CopyTo(new Span<byte>((void*)destination.Address, source.Length * sizeof(TElement)));
@@ -173,23 +179,38 @@ internal abstract unsafe partial class PlainDevice<T> : ComputeDevice
         SegmentAttention(q, layer, plan, scale, output);
     }
 
+    public override void Increment(in Tensor counts)
+    {
+        for (int i = 0; i < counts.Columns; i++)
+            ((int*)counts.Address)[i]++;
+    }
+
     public override int RowTile => 1;
 
-    public override void Activate(in Tensor x, Activation function)
+    public override void Activate(in Tensor x, Activation function, in Tensor output)
     {
         for (int row = 0; row < x.Rows; row++)
         {
             for (int i = 0; i < x.Columns; i++)
-                Set(x, row, i, Apply(function, Get(x, row, i)));
+                Set(output, row, i, Apply(function, Get(x, row, i)));
         }
     }
 
-    public override void GatedActivate(in Tensor gate, in Tensor up, Activation function)
+    public override void GatedActivate(in Tensor gate, in Tensor up, Activation function, in Tensor output)
     {
         for (int row = 0; row < gate.Rows; row++)
         {
             for (int i = 0; i < gate.Columns; i++)
-                Set(gate, row, i, Apply(function, Get(gate, row, i)) * Get(up, row, i));
+                Set(output, row, i, Apply(function, Get(gate, row, i)) * Get(up, row, i));
+        }
+    }
+
+    public override void Convert(in Tensor x, in Tensor output)
+    {
+        for (int row = 0; row < x.Rows; row++)
+        {
+            for (int i = 0; i < x.Columns; i++)
+                Set(output, row, i, Get(x, row, i));
         }
     }
 
@@ -330,12 +351,22 @@ internal abstract unsafe partial class PlainDevice<T> : ComputeDevice
         };
     }
 
+    private static ushort Narrow(float value, TensorType type)
+    {
+        ushort narrow = 0;
+        var row = new Tensor((nint)(&value), TensorType.F32, 1, 1);
+        ParVts.Engine.Compute.Cuda.Narrowing.Row(row, type, new Span<ushort>(ref narrow));
+        return narrow;
+    }
+
     private static void Set(in Tensor tensor, int row, int column, T value)
     {
         long place = (long)row * tensor.Stride + column;
         if (tensor.Type == TensorType.F64)
             ((double*)tensor.Address)[place] = double.CreateChecked(value);
-        else
+        else if (tensor.Type == TensorType.F32)
             ((float*)tensor.Address)[place] = float.CreateChecked(value);
+        else
+            ((ushort*)tensor.Address)[place] = Narrow(float.CreateChecked(value), tensor.Type);
     }
 }
