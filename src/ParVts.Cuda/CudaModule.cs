@@ -21,13 +21,15 @@ public sealed unsafe class CudaModule : CudaHandle
         : base(context, context)
     {
         _ptx = kernel.Ptx;
-        using CudaContext.Scope scope = context.Enter();
-        nint module = 0;
-        int result = kernel.Cubin.Length > 0 ? Load(context.Api, kernel.Cubin, &module) : NoBinaryForGpu;
-        if (result is InvalidImage or NoBinaryForGpu)
-            result = Load(context.Api, [.. Encoding.UTF8.GetBytes(kernel.Ptx), 0], &module);
-        context.Api.Check(result, "cuModuleLoadData");
-        SetHandle(module);
+        Make(() =>
+        {
+            nint module = 0;
+            int result = kernel.Cubin.Length > 0 ? Load(context.Api, kernel.Cubin, &module) : NoBinaryForGpu;
+            if (result is InvalidImage or NoBinaryForGpu)
+                result = Load(context.Api, [.. Encoding.UTF8.GetBytes(kernel.Ptx), 0], &module);
+            context.Check(result, "cuModuleLoadData");
+            return module;
+        });
     }
 
     /// <summary>A kernel of the module.</summary>
@@ -37,7 +39,7 @@ public sealed unsafe class CudaModule : CudaHandle
         using CudaContext.Scope scope = Context.Enter();
         nint function;
         fixed (byte* place = Encoding.UTF8.GetBytes(name + '\0'))
-            Context.Api.Check(Context.Api.ModuleGetFunction(&function, Raw, place), $"cuModuleGetFunction of '{name}'");
+            Context.Check(Context.Api.ModuleGetFunction(&function, Raw, place), $"cuModuleGetFunction of '{name}'");
         return new CudaKernel(Context, this, name, function, KernelSignature.Read(_ptx, name));
     }
 
@@ -124,7 +126,7 @@ public sealed unsafe class CudaKernel
     private void Check(int result, string call, in LaunchShape shape)
     {
         if (result != 0)
-            throw _context.Api.Error(result, $"{call} of '{Name}' ({shape})");
+            throw _context.Error(result, $"{call} of '{Name}' ({shape})");
     }
 
     [Conditional("DEBUG")]
