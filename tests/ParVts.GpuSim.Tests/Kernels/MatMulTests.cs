@@ -54,8 +54,8 @@ internal sealed class MatMulTests : KernelTest
                 }
 
                 int at = (row * columns) + column;
-                truth[at] = Apply(sum + (hasBias ? bias[0, column] : 0), function) + (adds ? old.Values[at] : 0);
-                naive[at] = (float)Apply(plain + (hasBias ? bias[0, column] : 0f), function) + (adds ? old.Values[at] : 0f);
+                truth[at] = Truth.Apply(sum + (hasBias ? bias[0, column] : 0), function) + (adds ? old.Values[at] : 0);
+                naive[at] = (float)Truth.Apply(plain + (hasBias ? bias[0, column] : 0f), function) + (adds ? old.Values[at] : 0f);
             }
         }
 
@@ -103,30 +103,5 @@ internal sealed class MatMulTests : KernelTest
         };
         int tiles = (x.Rows + tileRows - 1) / tileRows * ((w.Rows + tileColumns - 1) / tileColumns);
         return Run("matmul.cu", macros, kernel, new Dim3(tiles), threads, SharedBytes, arguments);
-    }
-
-    private static double Apply(double x, int function) => function switch
-    {
-        0 => x / (1 + Math.Exp(-x)),
-        1 => 0.5 * x * (1 + Erf(x / Math.Sqrt(2))),
-        2 => 0.5 * x * (1 + Math.Tanh(Math.Sqrt(2 / Math.PI) * (x + (0.044715 * x * x * x)))),
-        3 => x / (1 + Math.Exp(-1.702 * x)),
-        4 => Math.Max(x, 0),
-        _ => x,
-    };
-
-    // The series converges everywhere; where cancellation would eat its digits, erf is 1.
-    private static double Erf(double x)
-    {
-        if (Math.Abs(x) > 5)
-            return Math.Sign(x);
-        double term = x, sum = x;
-        for (int n = 1; n < 200; n++)
-        {
-            term *= -x * x / n;
-            sum += term / ((2 * n) + 1);
-        }
-
-        return 2 / Math.Sqrt(Math.PI) * sum;
     }
 }
