@@ -27,6 +27,9 @@ public sealed record CudaOptions
 /// </summary>
 public sealed unsafe partial class CudaDevice : ComputeDevice
 {
+    /// <summary>The oldest architecture that the kernels run on: bfloat16 matrix products and asynchronous copies came with it.</summary>
+    public const int LeastArchitecture = 80;
+
     // Uploads of a prefill are lists of rows and plans: they fit many times.
     private const int StagingBytes = 4 << 20;
 
