@@ -2,7 +2,7 @@
 //
 //   out[r][n] (+)= f(sum over k of x[r][k] * w[n][k] + bias[n])
 //
-// Shapes   as in matmul.cu, with rows <= ROWS (1, 2, 4 or 8 at compile time).
+// Shapes   as in matmul.cu, with rows <= ROWS (1 or 8, at compile time).
 // Launch   one block of 128 for 4 columns: grid (columns / 4 rounded up).
 // Bytes    w once, from memory: 2 * columns * inner; x once for 4 columns, from the first level of cache. 2 * rows * columns *
 //          inner operations, of which one row has one for each byte: memory-bound.

@@ -2,9 +2,9 @@
 //
 //   gather_rows:   y[i] = x[rows[i]]            scatter_rows:  y[rows[i]] = x[i]
 //   merge_rows:    y[i] = sum of weights[e] * x[sources[e]] over e = offsets[i] ... offsets[i + 1] - 1
-//   fill_rows:     y[i] = bias, for a matrix product that adds to what is there
+//   fill_rows:     y[i] (+)= row, the bias of a matrix product that adds to what is there
 //
-// Shapes   x, y float32, strides multiples of 4, columns any number; y does not overlap x. Indices int32. bias [columns] float32.
+// Shapes   x, y float32, strides multiples of 4, columns any number; y does not overlap x. Indices int32. row [columns] float32.
 // Launch   one block of THREADS a row of the list.
 // Bytes    each row read once and written once: 8 * columns; merge_rows reads a row for each of its entries.
 #include "columns.cuh"
@@ -32,9 +32,19 @@ extern "C" __global__ void __launch_bounds__(THREADS) scatter_rows(
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) fill_rows(
-    const float* __restrict__ bias, float* __restrict__ y, int y_stride, int columns)
+    const float* __restrict__ row, float* __restrict__ y, int y_stride, int columns, int accumulate)
 {
-    copy_row(bias, y + (long long)blockIdx.x * y_stride, columns);
+    float* target = y + (long long)blockIdx.x * y_stride;
+    for (int column = 4 * threadIdx.x; column < columns; column += 4 * THREADS)
+    {
+        float4 v = load4(row, column, columns);
+        if (accumulate)
+        {
+            float4 old = load4(target, column, columns);
+            v = make_float4(old.x + v.x, old.y + v.y, old.z + v.z, old.w + v.w);
+        }
+        store4(target, column, columns, v);
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) merge_rows(

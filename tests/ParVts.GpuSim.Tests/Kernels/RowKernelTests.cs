@@ -104,13 +104,15 @@ internal sealed class RowKernelTests : KernelTest
         Random random = new(columns);
         Matrix x = Input(random, 6, columns, F32, padding: 4), bias = Input(random, 1, columns, F32);
         int[] rows = [5, 0, 3, 2, 4, 1];
-        Matrix gathered = Output(6, columns, F32, padding: 8), scattered = Output(6, columns, F32), filled = Output(2, columns, F32, padding: 4);
+        Matrix gathered = Output(6, columns, F32, padding: 8), scattered = Output(6, columns, F32), filled = Output(2, columns, F32, padding: 4), added = Input(random, 2, columns, F32);
         Run("rows.cu", "", "gather_rows", new Dim3(6), 256, 0, x.Address, x.Stride, Upload(rows), gathered.Address, gathered.Stride, columns);
         Run("rows.cu", "", "scatter_rows", new Dim3(6), 256, 0, x.Address, x.Stride, Upload(rows), scattered.Address, scattered.Stride, columns);
-        Run("rows.cu", "", "fill_rows", new Dim3(2), 256, 0, bias.Address, filled.Address, filled.Stride, columns);
+        Run("rows.cu", "", "fill_rows", new Dim3(2), 256, 0, bias.Address, filled.Address, filled.Stride, columns, 0);
+        Run("rows.cu", "", "fill_rows", new Dim3(2), 256, 0, bias.Address, added.Address, added.Stride, columns, 1);
         Assert.That(Read(gathered), Is.EqualTo(Expected(6, columns, (row, i) => x[rows[row], i])));
         Assert.That(Read(scattered), Is.EqualTo(Expected(6, columns, (row, i) => x[Array.IndexOf(rows, row), i])));
         Assert.That(Read(filled), Is.EqualTo(Expected(2, columns, (_, i) => bias[0, i])));
+        Assert.That(Read(added), Is.EqualTo(Expected(2, columns, (row, i) => added[row, i] + bias[0, i])));
     }
 
     [Test]
