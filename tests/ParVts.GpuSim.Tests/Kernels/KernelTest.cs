@@ -33,6 +33,24 @@ internal abstract class KernelTest : SimTest
         return Gpu.Launch(module[kernel], grid, new Dim3(threads), shared, Pack(arguments));
     }
 
+    /// <summary>Launches a kernel of matmul.cu, or of gemv.cu ("gemv 8" for up to eight rows), as the device does.</summary>
+    protected LaunchCounts MatMul(string kernel, Matrix x, Matrix w, Matrix? bias, Matrix result, bool adds = false, int function = -1)
+    {
+        string macros = $"ELEMENT={x.Type} OUTPUT={(result.Type == F32 ? 0 : 1)} FUNCTION={function}";
+        object[] arguments =
+            [x.Address, x.Stride, w.Address, w.Stride, bias?.Address ?? 0UL, result.Address, result.Stride, x.Rows, w.Rows, x.Columns, adds ? 1 : 0];
+        if (kernel.StartsWith("gemv", StringComparison.Ordinal))
+            return Run("gemv.cu", $"{macros} ROWS={kernel[^1]}", "gemv", new Dim3((w.Rows + 3) / 4), 128, 0, arguments);
+        (int tileRows, int tileColumns, int threads) = kernel switch
+        {
+            "matmul_128x128" => (128, 128, 128),
+            "matmul_64x64" => (64, 64, 128),
+            _ => (16, 32, 64),
+        };
+        int tiles = (x.Rows + tileRows - 1) / tileRows * ((w.Rows + tileColumns - 1) / tileColumns);
+        return Run("matmul.cu", macros, kernel, new Dim3(tiles), threads, 48 * 1024, arguments);
+    }
+
     private static string Compile(string file, string macros)
     {
         KernelCompiler compiler = TestCompiler.Require();
@@ -42,7 +60,7 @@ internal abstract class KernelTest : SimTest
             Dictionary<string, string> texts = names.ToDictionary(n => n[Prefix.Length..], Nvrtc.Source);
             Dictionary<string, string> headers = texts.Where(t => t.Key.EndsWith(".cuh", StringComparison.Ordinal)).ToDictionary(t => t.Key, t => t.Value);
             Dictionary<string, string> definitions = macros.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(m => m.Split('=')).ToDictionary(m => m[0], m => m[1]);
-            return compiler.Compile(new KernelSource(file, texts[file], headers), new KernelTarget(80, definitions, LineInfo: true)).Ptx;
+            return compiler.Compile(new KernelSource(file, texts[file], headers), new KernelTarget(80, definitions, LineInfo: true, PtxOnly: true)).Ptx;
         });
     }
 

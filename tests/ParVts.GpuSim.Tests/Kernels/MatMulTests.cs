@@ -3,8 +3,6 @@ namespace ParVts.GpuSim.Tests.Kernels;
 /// <summary>matmul.cu and gemv.cu: every tile shape on sizes that fit none, against sums in float64.</summary>
 internal sealed class MatMulTests : KernelTest
 {
-    private const int SharedBytes = 48 * 1024;
-
     private static readonly string[] s_tiles = ["matmul_128x128", "matmul_64x64", "matmul_16x32"];
 
     private static IEnumerable<TestCaseData> Shapes()
@@ -37,7 +35,7 @@ internal sealed class MatMulTests : KernelTest
         Matrix bias = Input(random, 1, columns, F32);
         Matrix old = Input(random, rows, columns, F32, padding: 4);
         Matrix result = adds ? old : Output(rows, columns, outputType, padding: 8);
-        Launch(kernel, x, w, hasBias ? bias : null, result, adds, function);
+        MatMul(kernel, x, w, hasBias ? bias : null, result, adds, function);
 
         double[] truth = new double[rows * columns];
         float[] naive = new float[rows * columns];
@@ -68,15 +66,15 @@ internal sealed class MatMulTests : KernelTest
         Random random = new(inner);
         Matrix x = Input(random, 7, inner, Bf16), w = Input(random, 21, inner, Bf16);
         Matrix all = Output(7, 21, F32), one = Output(1, 21, F32), alone = Output(1, 21, F32);
-        Launch("gemv 8", x, w, null, all, adds: false, -1);
-        Launch("gemv 8", x.Slice(6, 1), w, null, one, adds: false, -1);
-        Launch("gemv 1", x.Slice(6, 1), w, null, alone, adds: false, -1);
+        MatMul("gemv 8", x, w, null, all);
+        MatMul("gemv 8", x.Slice(6, 1), w, null, one);
+        MatMul("gemv 1", x.Slice(6, 1), w, null, alone);
         Assert.That(Bits(Read(one)), Is.EqualTo(Bits(Read(all)[(6 * 21)..])));
         Assert.That(Bits(Read(alone)), Is.EqualTo(Bits(Read(one))));
     }
 
     [Test]
-    public void A_row_depends_neither_on_the_tile_nor_on_its_neighbours([Values(Bf16, F16)] int element, [Values(16, 37, 200, 1000)] int inner)
+    public void A_row_depends_neither_on_the_tile_nor_on_its_neighbours([Values(Bf16, F16)] int element, [Values(16, 37, 300)] int inner)
     {
         Random random = new(inner);
         Matrix x = Input(random, 150, inner, element);
@@ -84,7 +82,7 @@ internal sealed class MatMulTests : KernelTest
         float[] all = Compute(s_tiles[0], x);
         foreach (string kernel in s_tiles)
         {
-            foreach ((int first, int rows) in ((int, int)[])[(0, 150), (0, 9), (31, 1), (140, 10)])
+            foreach ((int first, int rows) in ((int, int)[])[(0, 9), (31, 1), (140, 10)])
             {
                 float[] some = Compute(kernel, x.Slice(first, rows));
                 Assert.That(Bits(some), Is.EqualTo(Bits(all[(first * w.Rows)..((first + rows) * w.Rows)])), $"{kernel}: rows {first} to {first + rows - 1}");
@@ -94,27 +92,10 @@ internal sealed class MatMulTests : KernelTest
         float[] Compute(string kernel, Matrix rows)
         {
             Matrix result = Output(rows.Rows, w.Rows, F32);
-            Launch(kernel, rows, w, null, result, adds: false, -1);
+            MatMul(kernel, rows, w, null, result);
             return Read(result);
         }
     }
 
     private static int[] Bits(float[] values) => [.. values.Select(BitConverter.SingleToInt32Bits)];
-
-    private LaunchCounts Launch(string kernel, Matrix x, Matrix w, Matrix? bias, Matrix result, bool adds, int function)
-    {
-        string macros = $"ELEMENT={x.Type} OUTPUT={(result.Type == F32 ? 0 : 1)} FUNCTION={function}";
-        object[] arguments =
-            [x.Address, x.Stride, w.Address, w.Stride, bias?.Address ?? 0UL, result.Address, result.Stride, x.Rows, w.Rows, x.Columns, adds ? 1 : 0];
-        if (kernel.StartsWith("gemv", StringComparison.Ordinal))
-            return Run("gemv.cu", $"{macros} ROWS={kernel[^1]}", "gemv", new Dim3((w.Rows + 3) / 4), 128, 0, arguments);
-        (int tileRows, int tileColumns, int threads) = kernel switch
-        {
-            "matmul_128x128" => (128, 128, 128),
-            "matmul_64x64" => (64, 64, 128),
-            _ => (16, 32, 64),
-        };
-        int tiles = (x.Rows + tileRows - 1) / tileRows * ((w.Rows + tileColumns - 1) / tileColumns);
-        return Run("matmul.cu", macros, kernel, new Dim3(tiles), threads, SharedBytes, arguments);
-    }
 }
