@@ -7,10 +7,6 @@ namespace ParVts.Engine.Compute.Cuda;
 /// <content>Operations whose kernels are still to come.</content>
 public sealed unsafe partial class CudaDevice
 {
-    public override void Embed(in Tensor table, in Tensor ids, in Tensor output, bool accumulate = false) => throw new NotSupportedException();
-
-    public override void MatMul(in Tensor x, in Tensor weight, in Tensor bias, in Tensor output, bool accumulate = false) => throw new NotSupportedException();
-
     public override void RotaryTable(in Tensor positions, in Tensor frequencies, in Tensor output) => throw new NotSupportedException();
 
     public override void RopeStore(in Tensor q, in Tensor k, in Tensor v, in Tensor table, in KvLayer layer, int firstRow) => throw new NotSupportedException();
@@ -24,12 +20,4 @@ public sealed unsafe partial class CudaDevice
     public override void SelectTop(in Tensor scores, int offset, in Tensor kept, in Tensor rest) => throw new NotSupportedException();
 
     public override void KeepKeys(in KvLayer layer, in Tensor rows, int first = 0) => throw new NotSupportedException();
-
-    public override void Activate(in Tensor x, Activation function, in Tensor output) => throw new NotSupportedException();
-
-    public override void GatedActivate(in Tensor gate, in Tensor up, Activation function, in Tensor output) => throw new NotSupportedException();
-
-    public override void Convert(in Tensor x, in Tensor output) => throw new NotSupportedException();
-
-    public override void Patchify(in Tensor pixels, int patchSize, in Tensor output) => throw new NotSupportedException();
 }
