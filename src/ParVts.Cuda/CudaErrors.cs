@@ -16,6 +16,9 @@ public sealed class CudaException : CudaErrorException
         Hint = hint;
     }
 
+    /// <summary>The device's memory is full.</summary>
+    public bool IsOutOfMemory => Code == 2;
+
     /// <summary>The function that failed.</summary>
     public string Call { get; }
 

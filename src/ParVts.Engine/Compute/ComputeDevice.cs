@@ -41,6 +41,9 @@ public abstract class ComputeDevice : IDisposable
     /// <summary>Rows that attention works on at a time: a prefill whose row count is a multiple of it wastes nothing.</summary>
     public abstract int RowTile { get; }
 
+    /// <summary>Bytes at whose multiples the rows of an activation begin, where it has several.</summary>
+    public virtual int RowAlignment => 1;
+
     /// <summary>What this queue's operations did.</summary>
     public OperationCounters Counters { get; } = new();
 
@@ -51,11 +54,21 @@ public abstract class ComputeDevice : IDisposable
     /// <exception cref="InsufficientMemoryException">The memory is not there.</exception>
     public abstract DeviceBuffer Allocate(long bytes);
 
-    /// <summary>Makes a stored tensor usable as an operand: a view of the mapped file on the CPU.</summary>
+    /// <summary>
+    /// The type of what matrices are multiplied with, and of keys and values, where the weights are of type
+    /// <paramref name="weights"/> (contract D6): float32 on the CPU; on a GPU the weights' own 16-bit type, bfloat16 for float32.
+    /// </summary>
+    public abstract TensorType InputType(TensorType weights);
+
+    /// <summary>
+    /// Makes a stored tensor usable as an operand: a view of the mapped file on the CPU, a copy in device memory on a GPU.
+    /// </summary>
     /// <param name="tensor">A tensor of type F32, BF16 or F16.</param>
     /// <param name="rows">Rows of the view.</param>
     /// <param name="columns">Columns of the view; rows × columns is the tensor's element count.</param>
-    public abstract Tensor Import(StoredTensor tensor, int rows, int columns);
+    /// <param name="type">What <see cref="InputType"/> says for the model's weights; a copy is made in this type.</param>
+    /// <param name="owned">The memory of a copy, for the caller to dispose; null where the view needs none.</param>
+    public abstract Tensor Import(StoredTensor tensor, int rows, int columns, TensorType type, out DeviceBuffer? owned);
 
     /// <summary>Copies host memory to the device. The span's bytes must be the tensor's, and the tensor contiguous.</summary>
     public abstract void Upload<T>(ReadOnlySpan<T> source, in Tensor destination)
@@ -82,7 +95,7 @@ public abstract class ComputeDevice : IDisposable
     /// <param name="x">[R, D] F32.</param>
     /// <param name="weight">[1, D] F32.</param>
     /// <param name="epsilon">ε.</param>
-    /// <param name="output">[R, D] F32; may be <paramref name="x"/>.</param>
+    /// <param name="output">[R, D] F32, which may be <paramref name="x"/>, or of <see cref="InputType"/>.</param>
     public abstract void RmsNorm(in Tensor x, in Tensor weight, float epsilon, in Tensor output);
 
     /// <summary>output = (x − mean) / √(variance + ε) · weight + bias, row by row (layer normalisation, arXiv 1607.06450).</summary>
@@ -90,12 +103,12 @@ public abstract class ComputeDevice : IDisposable
     /// <param name="weight">[1, D] F32.</param>
     /// <param name="bias">[1, D] F32.</param>
     /// <param name="epsilon">ε.</param>
-    /// <param name="output">[R, D] F32; may be <paramref name="x"/>.</param>
+    /// <param name="output">[R, D] F32, which may be <paramref name="x"/>, or of <see cref="InputType"/>.</param>
     public abstract void LayerNorm(in Tensor x, in Tensor weight, in Tensor bias, float epsilon, in Tensor output);
 
     /// <summary>output (+)= x · weightᵀ (+ bias).</summary>
-    /// <param name="x">[R, K] F32.</param>
-    /// <param name="weight">[N, K] F32, BF16 or F16, as checkpoints store it.</param>
+    /// <param name="x">[R, K] of <see cref="InputType"/>.</param>
+    /// <param name="weight">[N, K] from <see cref="Import"/>: F32, BF16 or F16, as checkpoints store it.</param>
     /// <param name="bias">[1, N] F32, or default.</param>
     /// <param name="output">[R, N] F32, not overlapping <paramref name="x"/>.</param>
     /// <param name="accumulate">Add to what is there: a residual connection.</param>
@@ -127,7 +140,7 @@ public abstract class ComputeDevice : IDisposable
     /// <param name="layer">Keys and values; heads a multiple of its KV heads.</param>
     /// <param name="plan">Who sees whom.</param>
     /// <param name="scale">Usually head_dim^−½.</param>
-    /// <param name="output">[R, heads·head_dim] F32, not overlapping <paramref name="q"/>.</param>
+    /// <param name="output">[R, heads·head_dim] of <see cref="InputType"/>, not overlapping <paramref name="q"/>.</param>
     /// <param name="logSumExp">[R, heads] F32 for the log of each softmax denominator, or default.</param>
     public abstract void SegmentAttention(
         in Tensor q, in KvLayer layer, AttentionPlan plan, float scale, in Tensor output, in Tensor logSumExp = default);
@@ -136,7 +149,7 @@ public abstract class ComputeDevice : IDisposable
     /// <param name="q">[1, heads·head_dim] F32.</param>
     /// <param name="layer">Keys and values.</param>
     /// <param name="scale">Usually head_dim^−½.</param>
-    /// <param name="output">[1, heads·head_dim] F32.</param>
+    /// <param name="output">[1, heads·head_dim] of <see cref="InputType"/>.</param>
     public abstract void DecodeAttention(in Tensor q, in KvLayer layer, float scale, in Tensor output);
 
     /// <summary>
@@ -201,16 +214,28 @@ public abstract class ComputeDevice : IDisposable
     /// <param name="first">The first row that is written.</param>
     public abstract void KeepKeys(in KvLayer layer, in Tensor rows, int first = 0);
 
-    /// <summary>x = f(x), element by element.</summary>
-    public abstract void Activate(in Tensor x, Activation function);
+    /// <summary>output = f(x), element by element.</summary>
+    /// <param name="x">[R, D] F32.</param>
+    /// <param name="function">f.</param>
+    /// <param name="output">[R, D] F32, which may be <paramref name="x"/>, or of <see cref="InputType"/>.</param>
+    public abstract void Activate(in Tensor x, Activation function, in Tensor output);
 
-    /// <summary>gate = f(gate) · up, element by element (gated MLP, arXiv 2002.05202).</summary>
-    public abstract void GatedActivate(in Tensor gate, in Tensor up, Activation function);
+    /// <summary>output = f(gate) · up, element by element (gated MLP, arXiv 2002.05202).</summary>
+    /// <param name="gate">[R, D] F32.</param>
+    /// <param name="up">[R, D] F32.</param>
+    /// <param name="function">f.</param>
+    /// <param name="output">[R, D] F32, which may be <paramref name="gate"/>, or of <see cref="InputType"/>.</param>
+    public abstract void GatedActivate(in Tensor gate, in Tensor up, Activation function, in Tensor output);
+
+    /// <summary>output = x, rounded to the output's type.</summary>
+    /// <param name="x">[R, D] F32.</param>
+    /// <param name="output">[R, D] of <see cref="InputType"/>.</param>
+    public abstract void Convert(in Tensor x, in Tensor output);
 
     /// <summary>Cuts a picture into patches, one a row, in raster order: a strided convolution becomes a matrix product.</summary>
     /// <param name="pixels">[3·H, W] F32, planar.</param>
     /// <param name="patchSize">Side of a patch; divides H and W.</param>
-    /// <param name="output">[(H/p)·(W/p), 3·p·p] F32, channel by channel.</param>
+    /// <param name="output">[(H/p)·(W/p), 3·p·p] of <see cref="InputType"/>, channel by channel.</param>
     public abstract void Patchify(in Tensor pixels, int patchSize, in Tensor output);
 
     /// <inheritdoc/>

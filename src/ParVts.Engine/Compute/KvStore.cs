@@ -9,7 +9,8 @@ namespace ParVts.Engine.Compute;
 /// <param name="Length">Rows stored.</param>
 /// <param name="Heads">KV heads.</param>
 /// <param name="HeadDim">Elements of a head.</param>
-public readonly record struct KvLayer(nint Pages, int Length, int Heads, int HeadDim)
+/// <param name="Type">The element type.</param>
+public readonly record struct KvLayer(nint Pages, int Length, int Heads, int HeadDim, TensorType Type = TensorType.F32)
 {
     /// <summary>Head size as it is stored: the next multiple of 16; what is beyond <see cref="HeadDim"/> is zero.</summary>
     public int PaddedHeadDim => KvStore.Pad(HeadDim);
@@ -32,7 +33,7 @@ public readonly record struct KvNeeds(long Pages, int Rows)
 
 /// <summary>
 /// The paged, ragged KV store (contract D5): each layer has its own length and its own pages; freed pages return at
-/// once and serve other layers. Float32. One caller at a time. Growing the store allocates; writing rows does not.
+/// once and serve other layers. One caller at a time. Growing the store allocates; writing rows does not.
 /// </summary>
 public sealed class KvStore : IDisposable
 {
@@ -42,6 +43,7 @@ public sealed class KvStore : IDisposable
     private readonly ComputeDevice _device;
     private readonly int _heads;
     private readonly int _headDim;
+    private readonly TensorType _type;
     private readonly int[] _lengths;
     private readonly int[] _pageCounts;
     private readonly List<DeviceBuffer> _slabs = [];
@@ -51,9 +53,15 @@ public sealed class KvStore : IDisposable
     private int _tableWidth;
 
     /// <summary>An empty store: reserve rows before writing any.</summary>
-    public KvStore(ComputeDevice device, int layers, int heads, int headDim)
+    /// <param name="device">Where its memory is.</param>
+    /// <param name="layers">Layers.</param>
+    /// <param name="heads">KV heads.</param>
+    /// <param name="headDim">Elements of a head.</param>
+    /// <param name="type">What <see cref="ComputeDevice.InputType"/> says for the model's weights.</param>
+    public KvStore(ComputeDevice device, int layers, int heads, int headDim, TensorType type = TensorType.F32)
     {
         _device = device;
+        _type = type;
         _heads = heads;
         _headDim = headDim;
         _lengths = new int[layers];
@@ -64,7 +72,7 @@ public sealed class KvStore : IDisposable
     public int Layers => _lengths.Length;
 
     /// <summary>Bytes of one page: keys and values of 64 rows.</summary>
-    public long PageBytes => 2L * _heads * PageRows * Pad(_headDim) * sizeof(float);
+    public long PageBytes => BytesOfPage(_heads, _headDim, _type);
 
     /// <summary>Bytes of device memory held, in use or free.</summary>
     public long ReservedBytes => _slabs.Sum(slab => slab.Bytes) + (_deviceTables?.Bytes ?? 0);
@@ -83,8 +91,9 @@ public sealed class KvStore : IDisposable
     /// <param name="heads">KV heads.</param>
     /// <param name="headDim">Elements of a head.</param>
     /// <param name="needs">Pages and rows.</param>
-    public static long BytesFor(int layers, int heads, int headDim, in KvNeeds needs) =>
-        needs.Pages * 2L * heads * PageRows * Pad(headDim) * sizeof(float) + (long)layers * PagesFor(needs.Rows) * sizeof(long);
+    /// <param name="type">The element type.</param>
+    public static long BytesFor(int layers, int heads, int headDim, in KvNeeds needs, TensorType type = TensorType.F32) =>
+        needs.Pages * BytesOfPage(heads, headDim, type) + (long)layers * PagesFor(needs.Rows) * sizeof(long);
 
     /// <summary>Rows that a layer holds.</summary>
     public int Length(int layer) => _lengths[layer];
@@ -93,7 +102,7 @@ public sealed class KvStore : IDisposable
     public KvLayer Layer(int layer)
     {
         Tensor tables = _deviceTables!.View(TensorType.I64, Layers, _tableWidth);
-        return new KvLayer(tables.Slice(layer, 1).Address, _lengths[layer], _heads, _headDim);
+        return new KvLayer(tables.Slice(layer, 1).Address, _lengths[layer], _heads, _headDim, _type);
     }
 
     /// <summary>Makes room; what is there already counts.</summary>
@@ -155,6 +164,9 @@ public sealed class KvStore : IDisposable
             slab.Dispose();
         _deviceTables?.Dispose();
     }
+
+    private static long BytesOfPage(int heads, int headDim, TensorType type) =>
+        2L * heads * PageRows * Pad(headDim) * new Tensor(0, type, 0, 0).ElementBytes;
 
     private void GrowTables(int width)
     {

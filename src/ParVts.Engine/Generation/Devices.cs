@@ -1,22 +1,65 @@
+using System.Globalization;
+using ParVts.Cuda;
+using ParVts.Cuda.Compilation;
+using ParVts.Cuda.Native;
 using ParVts.Engine.Compute;
 using ParVts.Engine.Compute.Cpu;
+using ParVts.Engine.Compute.Cuda;
 
 namespace ParVts.Engine.Generation;
 
 /// <summary>Finds devices by name.</summary>
 internal static class Devices
 {
-    /// <summary>Opens a device; "auto" is the CPU until a GPU can be used.</summary>
-    public static ComputeDevice Open(string name, int threads)
+    private const string Cuda = "cuda:";
+
+    /// <summary>Opens a device; "auto" is the first GPU that can be used, else the CPU.</summary>
+    /// <exception cref="DeviceException">There is no such device.</exception>
+    /// <exception cref="CudaErrorException">A GPU was asked for, and something that it needs is missing or fails.</exception>
+    public static ComputeDevice Open(EngineOptions options)
     {
-        if (threads < 0)
-            throw new RequestException($"the number of threads is {threads}; it must be 0 (one a physical core) or more");
-        return name switch
+        if (options.Threads < 0)
+            throw new RequestException($"the number of threads is {options.Threads}; it must be 0 (one a physical core) or more");
+        return options.Device switch
         {
-            "auto" or "cpu" => new CpuDevice(threads),
-            _ when name.StartsWith("cuda", StringComparison.Ordinal) || name == "sim" => throw new DeviceException(
-                $"device '{name}' is not available in this version, which runs on the CPU only; use --device cpu or auto"),
-            _ => throw new DeviceException($"there is no device '{name}'; there are: auto, cpu"),
+            "cpu" => new CpuDevice(options.Threads),
+            "auto" => (ComputeDevice?)TryOpenGpu(options) ?? new CpuDevice(options.Threads),
+            "sim" => throw new DeviceException(
+                "device 'sim' is opened by the host that brings the simulated GPU (EngineOptions.OpenDevice); the runner does"),
+            _ when options.Device.StartsWith(Cuda, StringComparison.Ordinal)
+                && int.TryParse(options.Device.AsSpan(Cuda.Length), NumberStyles.None, CultureInfo.InvariantCulture, out int ordinal) =>
+                OpenGpu(options, ordinal),
+            _ => throw new DeviceException($"there is no device '{options.Device}'; there are: auto, cpu, cuda:N"),
         };
+    }
+
+    private static CudaDevice OpenGpu(EngineOptions options, int ordinal)
+    {
+        DriverApi driver = DriverApi.Load();
+        IReadOnlyList<CudaDeviceInfo> devices = CudaDeviceInfo.All(driver);
+        if (ordinal >= devices.Count)
+            throw new DeviceException($"there is no device '{options.Device}': this machine has {devices.Count} GPUs, numbered from 0");
+        CudaDeviceInfo info = devices[ordinal];
+        if (info.Architecture < CudaDevice.LeastArchitecture)
+        {
+            throw new DeviceException(
+                $"'{options.Device}' ({info.Name}) is of compute capability {info.Architecture / 10}.{info.Architecture % 10}; "
+                + $"the kernels need {CudaDevice.LeastArchitecture / 10}.{CudaDevice.LeastArchitecture % 10} (Ampere) or newer. Use --device cpu");
+        }
+
+        return CudaDevice.Open(driver, new KernelCompiler(NvrtcApi.Load()), info, options.Device, new CudaOptions { Warning = options.Warning });
+    }
+
+    // What is missing is no error here: nobody asked for a GPU.
+    private static CudaDevice? TryOpenGpu(EngineOptions options)
+    {
+        try
+        {
+            return OpenGpu(options with { Device = Cuda + "0" }, 0);
+        }
+        catch (Exception error) when (error is CudaErrorException or DeviceException)
+        {
+            return null;
+        }
     }
 }

@@ -12,8 +12,11 @@ namespace ParVts.Engine.Generation;
 /// <summary>How to open a model. Immutable; any thread.</summary>
 public sealed record EngineOptions
 {
-    /// <summary>"auto", "cpu", "cuda:N" or "sim"; a device asked for by name is never replaced by another.</summary>
+    /// <summary>"auto", "cpu" or "cuda:N"; a device asked for by name is never replaced by another.</summary>
     public string Device { get; init; } = "auto";
+
+    /// <summary>Opens the device in place of <see cref="Device"/>: a host's own, or a simulated one. The engine disposes it.</summary>
+    public Func<ComputeDevice>? OpenDevice { get; init; }
 
     /// <summary>Threads that compute on the CPU; 0 for one a physical core.</summary>
     public int Threads { get; init; }
@@ -51,7 +54,7 @@ public sealed class Engine : IDisposable
         var watch = Stopwatch.StartNew();
         Options = options;
         Directory = directory;
-        _device = Devices.Open(options.Device, options.Threads);
+        _device = options.OpenDevice?.Invoke() ?? Devices.Open(options);
         try
         {
             _model = LlavaModel.Load(directory, _device, options.Map);

@@ -94,7 +94,7 @@ public sealed partial class Session
             Schedules: _policy is not DensePolicy,
             Freezes: _policy.Needs.HasFlag(PolicyNeeds.FrozenRows),
             schedule.Cache(newTokens));
-        (long keyValues, long workspace) = LlavaRun.Measure(_engine.Config, _device, needs);
+        (long keyValues, long workspace) = LlavaRun.Measure(_engine.Model, _device, needs);
         long logits = sizeof(float) * (long)_logits.Length;
         long weights = _engine.Model.TouchedBytes(prompt.Length - cached);
         return (new MemoryPlan(weights, keyValues, workspace + logits, _engine.ProcessBytes), needs);

@@ -44,7 +44,7 @@ public sealed partial class Session : IDisposable
         _policy = policy;
         _run = new LlavaRun(engine.Model, device);
         _decodeState = new DecodeState(engine.Config.Text.Layers, layer => _run.Kv.Length(layer), Thin);
-        _trace = new ScheduleTrace(engine.Config.Text);
+        _trace = new ScheduleTrace(engine.Config.Text, new Tensor(0, engine.Model.InputType, 0, 0).ElementBytes);
         _detokenizer = engine.TokenizerOrNull?.CreateDetokenizer(skipSpecialTokens: true);
         _logits = new float[engine.Config.Text.VocabularySize];
     }
@@ -68,6 +68,9 @@ public sealed partial class Session : IDisposable
     internal StageSink? Sink { get; set; }
 
     internal KvStore Kv => _run.Kv;
+
+    /// <summary>The queue that this session computes on: what its stages put out is read through it.</summary>
+    internal ComputeDevice Device => _device;
 
     /// <summary>The rows of the prefill under way; during a call of <see cref="Sink"/>, those of its layer.</summary>
     internal RowBatch Rows => _state.Rows;

@@ -7,7 +7,9 @@ namespace ParVts.Engine.Models;
 /// Lays tensors out in one block of device memory. The same layout code runs twice: over no memory to learn the size
 /// (contract D4), then over the block; so plan and allocation cannot differ.
 /// </summary>
-internal sealed class Arena(nint address)
+/// <param name="address">The block; 0 to measure.</param>
+/// <param name="rowAlignment">Rows of more than one row begin at multiples of so many bytes (<see cref="ComputeDevice.RowAlignment"/>).</param>
+internal sealed class Arena(nint address, int rowAlignment)
 {
     private long _offset;
 
@@ -21,7 +23,9 @@ internal sealed class Arena(nint address)
     public Tensor Take(TensorType type, int rows, int columns)
     {
         var tensor = new Tensor(address + (nint)_offset, type, rows, columns);
-        _offset = (_offset + (long)rows * columns * tensor.ElementBytes + 63) & ~63L;
+        int unit = Math.Max(1, rowAlignment / tensor.ElementBytes);
+        tensor = tensor with { Stride = (columns + unit - 1) / unit * unit };
+        _offset = (_offset + (long)rows * tensor.Stride * tensor.ElementBytes + 63) & ~63L;
         Bytes = Math.Max(Bytes, _offset);
         return tensor;
     }

@@ -162,8 +162,9 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         device.RmsNorm(hidden, layer.MlpNorm, epsilon, normed);
         device.MatMul(normed, layer.Gate, layer.GateBias, gate);
         device.MatMul(normed, layer.Up, layer.UpBias, up);
-        device.GatedActivate(gate, up, config.Activation);
-        device.MatMul(gate, layer.Down, layer.DownBias, hidden, accumulate: true);
+        Tensor inner = workspace.Inner.Slice(0, rows);
+        device.GatedActivate(gate, up, config.Activation, inner);
+        device.MatMul(inner, layer.Down, layer.DownBias, hidden, accumulate: true);
         if (frozen)
             _schedule.ScatterComputed(workspace, state!);
         return device.Counters.Flops - before - measured;

@@ -9,10 +9,11 @@ internal sealed class DecoderWorkspace
     /// <summary>Lays the tensors out; what <paramref name="arena"/> holds from here on may share memory with other stages.</summary>
     /// <param name="arena">The memory.</param>
     /// <param name="config">The model.</param>
+    /// <param name="input">The type of matrix inputs.</param>
     /// <param name="rows">Rows of a pass, at most.</param>
     /// <param name="keys">Keys that a probe sees, at most; 0 where there are no probes and no changes of rows.</param>
     /// <param name="freezes">Some layers compute a part of the rows.</param>
-    public DecoderWorkspace(Arena arena, TextConfig config, int rows, int keys, bool freezes)
+    public DecoderWorkspace(Arena arena, TextConfig config, TensorType input, int rows, int keys, bool freezes)
     {
         int query = config.Heads * config.HeadDim;
         int keyValue = config.KeyValueHeads * config.HeadDim;
@@ -23,7 +24,7 @@ internal sealed class DecoderWorkspace
         Logits = arena.Take(TensorType.F32, 1, config.VocabularySize);
         Shared = arena.Mark;
         Rotary = arena.Take(TensorType.F32, rows, config.HeadDim);
-        Normed = arena.Take(TensorType.F32, rows, config.HiddenSize);
+        Normed = arena.Take(input, rows, config.HiddenSize);
         if (keys > 0)
         {
             OtherIds = arena.Take(TensorType.I32, 1, rows);
@@ -43,10 +44,13 @@ internal sealed class DecoderWorkspace
         Query = arena.Take(TensorType.F32, rows, query);
         Key = arena.Take(TensorType.F32, rows, keyValue);
         Value = arena.Take(TensorType.F32, rows, keyValue);
-        Attended = arena.Take(TensorType.F32, rows, query);
+        Attended = arena.Take(input, rows, query);
+        arena.Return(mark);
+        Moved = input == TensorType.F32 ? Normed : arena.Take(TensorType.F32, rows, config.HiddenSize);
         arena.Return(mark);
         Gate = arena.Take(TensorType.F32, rows, config.IntermediateSize);
         Up = arena.Take(TensorType.F32, rows, config.IntermediateSize);
+        Inner = input == TensorType.F32 ? Gate : arena.Take(input, rows, config.IntermediateSize);
     }
 
     /// <summary>Where memory begins that other stages may use between passes.</summary>
@@ -65,8 +69,10 @@ internal sealed class DecoderWorkspace
 
     public Tensor Rotary { get; }
 
-    /// <summary>Normed rows; between layers, where rows are gathered into.</summary>
     public Tensor Normed { get; }
+
+    /// <summary>Between layers, where rows of the residual stream are gathered into.</summary>
+    public Tensor Moved { get; }
 
     /// <summary>The second list of rows of a fusion.</summary>
     public Tensor OtherIds { get; }
@@ -94,4 +100,7 @@ internal sealed class DecoderWorkspace
     public Tensor Gate { get; }
 
     public Tensor Up { get; }
+
+    /// <summary>The MLP's inner rows, as a matrix takes them; where that is float32, they are <see cref="Gate"/>.</summary>
+    public Tensor Inner { get; }
 }

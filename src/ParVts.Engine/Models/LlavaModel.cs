@@ -17,6 +17,7 @@ internal sealed class LlavaModel
     {
         _files = files;
         Config = config;
+        InputType = binder.InputType;
         Decoder = DecoderWeights.Bind(binder, config.Text, config.TieWordEmbeddings);
         Vision = VisionWeights.Bind(binder, config.Vision, config.VisionFeatureLayer);
         Projector = Projector.Bind(binder, config);
@@ -27,6 +28,9 @@ internal sealed class LlavaModel
     }
 
     public ModelConfig Config { get; }
+
+    /// <summary>The type of matrix inputs, keys and values on the model's device.</summary>
+    public TensorType InputType { get; }
 
     public DecoderWeights Decoder { get; }
 

@@ -37,7 +37,7 @@ internal sealed class LlavaRun : IDisposable
         TextConfig text = model.Config.Text;
         _decoder = new Decoder(device, model.Decoder, text);
         _tower = new VisionTower(device, model.Vision, model.Config.Vision);
-        Kv = new KvStore(device, text.Layers, text.KeyValueHeads, text.HeadDim);
+        Kv = new KvStore(device, text.Layers, text.KeyValueHeads, text.HeadDim, model.InputType);
     }
 
     /// <summary>The decoder's cache.</summary>
@@ -54,15 +54,16 @@ internal sealed class LlavaRun : IDisposable
         _tower.ClassAttention.Slice(_model.Config.DroppedRows, _model.Config.VisualTokensPerImage);
 
     /// <summary>What a run takes: (KV bytes, workspace bytes).</summary>
-    public static (long KeyValues, long Workspace) Measure(ModelConfig config, ComputeDevice device, in RunNeeds needs)
+    public static (long KeyValues, long Workspace) Measure(LlavaModel model, ComputeDevice device, in RunNeeds needs)
     {
+        ModelConfig config = model.Config;
         TextConfig text = config.Text;
-        var arena = new Arena(0);
-        LayOut(arena, config, needs);
+        var arena = new Arena(0, device.RowAlignment);
+        LayOut(arena, model, needs);
         long workspace = arena.Bytes + device.ScratchBytes(Scratch(config, needs));
         if (needs.Pictures)
-            workspace += VisionKvBytes(config);
-        return (KvStore.BytesFor(text.Layers, text.KeyValueHeads, text.HeadDim, needs.Cache), workspace);
+            workspace += VisionKvBytes(model);
+        return (KvStore.BytesFor(text.Layers, text.KeyValueHeads, text.HeadDim, needs.Cache, model.InputType), workspace);
     }
 
     /// <summary>Allocates what <see cref="Measure"/> measured; what is large enough already stays.</summary>
@@ -74,7 +75,7 @@ internal sealed class LlavaRun : IDisposable
         if (needs.Pictures && _visionKv is null)
         {
             VisionConfig vision = config.Vision;
-            _visionKv = new KvStore(_device, 1, vision.Heads, vision.HiddenSize / vision.Heads);
+            _visionKv = new KvStore(_device, 1, vision.Heads, vision.HiddenSize / vision.Heads, _model.InputType);
             _visionKv.Reserve(KvNeeds.Uniform(1, vision.Rows));
         }
 
@@ -87,13 +88,13 @@ internal sealed class LlavaRun : IDisposable
             Cache: default);
         if (_memory is not null && all == _needs)
             return;
-        var arena = new Arena(0);
-        LayOut(arena, config, all);
+        var arena = new Arena(0, _device.RowAlignment);
+        LayOut(arena, _model, all);
         _memory?.Dispose();
         _memory = null;
         _needs = default;
         _memory = _device.Allocate(arena.Bytes);
-        (_activations, _vision) = LayOut(new Arena(_memory.DangerousGetHandle()), config, all);
+        (_activations, _vision) = LayOut(new Arena(_memory.DangerousGetHandle(), _device.RowAlignment), _model, all);
         _needs = all;
     }
 
@@ -116,7 +117,14 @@ internal sealed class LlavaRun : IDisposable
         int rows = left - first;
         Tensor features = vision.Hidden.Slice(first, rows);
         Tensor tokens = _activations!.Hidden.Slice(firstRow, rows);
-        _model.Projector.Run(_device, features, vision.Projected.Slice(0, rows), tokens);
+        Tensor inputs = features;
+        if (_model.InputType != features.Type)
+        {
+            inputs = vision.Features.Slice(0, rows);
+            _device.Convert(features, inputs);
+        }
+
+        _model.Projector.Run(_device, inputs, vision.Projected.Slice(0, rows), vision.ProjectedInner.Slice(0, rows), tokens);
         sink?.Invoke("pixel_values", vision.Pixels);
         sink?.Invoke("vision_features", features);
         sink?.Invoke("projected", tokens);
@@ -164,8 +172,11 @@ internal sealed class LlavaRun : IDisposable
         _memory?.Dispose();
     }
 
-    private static long VisionKvBytes(ModelConfig config) => KvStore.BytesFor(
-        1, config.Vision.Heads, config.Vision.HiddenSize / config.Vision.Heads, KvNeeds.Uniform(1, config.Vision.Rows));
+    private static long VisionKvBytes(LlavaModel model)
+    {
+        VisionConfig vision = model.Config.Vision;
+        return KvStore.BytesFor(1, vision.Heads, vision.HiddenSize / vision.Heads, KvNeeds.Uniform(1, vision.Rows), model.InputType);
+    }
 
     private static ScratchNeeds Scratch(ModelConfig config, in RunNeeds needs)
     {
@@ -182,10 +193,12 @@ internal sealed class LlavaRun : IDisposable
     }
 
     private static (DecoderWorkspace Decoder, VisionWorkspace? Vision) LayOut(
-        Arena arena, ModelConfig config, in RunNeeds needs)
+        Arena arena, LlavaModel model, in RunNeeds needs)
     {
-        var decoder = new DecoderWorkspace(arena, config.Text, needs.Rows, needs.Schedules ? needs.Keys : 0, needs.Freezes);
+        ModelConfig config = model.Config;
+        var decoder = new DecoderWorkspace(
+            arena, config.Text, model.InputType, needs.Rows, needs.Schedules ? needs.Keys : 0, needs.Freezes);
         arena.Return(decoder.Shared);
-        return (decoder, needs.Pictures ? new VisionWorkspace(arena, config) : null);
+        return (decoder, needs.Pictures ? new VisionWorkspace(arena, config, model.InputType) : null);
     }
 }

@@ -31,10 +31,15 @@ internal sealed class Projector
         binder.FindPrefix("projector", "linear_1.weight", "multi_modal_projector.", "model.multi_modal_projector."));
 
     /// <summary>output = the visual tokens of <paramref name="features"/> [V, Dv], [V, D].</summary>
-    public void Run(ComputeDevice device, in Tensor features, in Tensor hidden, in Tensor output)
+    /// <param name="device">The device.</param>
+    /// <param name="features">[V, Dv] as a matrix takes them.</param>
+    /// <param name="hidden">[V, D] F32, to work in.</param>
+    /// <param name="inner">[V, D] as a matrix takes them; may be <paramref name="hidden"/> where the types agree.</param>
+    /// <param name="output">[V, D] F32.</param>
+    public void Run(ComputeDevice device, in Tensor features, in Tensor hidden, in Tensor inner, in Tensor output)
     {
         device.MatMul(features, _first, _firstBias, hidden);
-        device.Activate(hidden, _activation);
-        device.MatMul(hidden, _second, _secondBias, output);
+        device.Activate(hidden, _activation, inner);
+        device.MatMul(inner, _second, _secondBias, output);
     }
 }

@@ -44,14 +44,14 @@ internal sealed class ScheduleExecutor(ComputeDevice device)
         int rows = sources.Length;
         Tensor ids = Ids(workspace.Ids, rows);
         device.Upload(sources, ids);
-        device.GatherRows(workspace.Hidden, ids, workspace.Normed.Slice(0, rows));
+        device.GatherRows(workspace.Hidden, ids, workspace.Moved.Slice(0, rows));
 
         // Back to where the residual stream lives: rows may have moved either way, so not in place.
         Span<int> same = Numbers(rows);
         for (int i = 0; i < rows; i++)
             same[i] = i;
         device.Upload<int>(same, ids);
-        device.GatherRows(workspace.Normed.Slice(0, rows), ids, workspace.Hidden.Slice(0, rows));
+        device.GatherRows(workspace.Moved.Slice(0, rows), ids, workspace.Hidden.Slice(0, rows));
     }
 
     private void Fuse(DecoderWorkspace workspace, KvStore kv, ScheduleState state)

@@ -110,8 +110,9 @@ internal sealed class VisionTower
         Tensor mlp = workspace.Mlp.Slice(0, state.Rows);
         _device.LayerNorm(hidden, layer.Norm2, layer.Norm2Bias, epsilon, normed);
         _device.MatMul(normed, layer.Up, layer.UpBias, mlp);
-        _device.Activate(mlp, _config.Activation);
-        _device.MatMul(mlp, layer.Down, layer.DownBias, hidden, accumulate: true);
+        Tensor inner = workspace.Inner.Slice(0, state.Rows);
+        _device.Activate(mlp, _config.Activation, inner);
+        _device.MatMul(inner, layer.Down, layer.DownBias, hidden, accumulate: true);
     }
 
     private void MeasureClassAttention(VisionWorkspace workspace, in KvLayer kv, int rows)
@@ -138,7 +139,7 @@ internal sealed class VisionTower
         _device.Upload<int>(map.Offsets, offsets);
         _device.Upload<int>(map.Sources, sources);
         _device.Upload<float>(map.Weights, weights);
-        Tensor merged = workspace.Normed.Slice(0, map.Rows);
+        Tensor merged = workspace.Moved.Slice(0, map.Rows);
         _device.MergeRows(workspace.Hidden.Slice(0, state.Rows), offsets, sources, weights, merged);
 
         // Back to where the residual stream lives.

@@ -7,15 +7,15 @@ namespace ParVts.Engine.Models;
 /// <summary>The activations of one picture in the tower and the projector.</summary>
 internal sealed class VisionWorkspace
 {
-    public VisionWorkspace(Arena arena, ModelConfig config)
+    public VisionWorkspace(Arena arena, ModelConfig config, TensorType input)
     {
         VisionConfig vision = config.Vision;
         int rows = vision.Rows;
         Pixels = arena.Take(TensorType.F32, 3 * vision.ImageSize, vision.ImageSize);
         Ids = arena.Take(TensorType.I32, 1, rows);
-        Patches = arena.Take(TensorType.F32, rows - vision.ClassRows, 3 * vision.PatchSize * vision.PatchSize);
+        Patches = arena.Take(input, rows - vision.ClassRows, 3 * vision.PatchSize * vision.PatchSize);
         Hidden = arena.Take(TensorType.F32, rows, vision.HiddenSize);
-        Normed = arena.Take(TensorType.F32, rows, vision.HiddenSize);
+        Normed = arena.Take(input, rows, vision.HiddenSize);
         LogSumExp = arena.Take(TensorType.F32, rows, vision.Heads);
         Scores = arena.Take(TensorType.F32, 1, rows);
         Offsets = arena.Take(TensorType.I32, 1, rows + 1);
@@ -25,11 +25,17 @@ internal sealed class VisionWorkspace
         Query = arena.Take(TensorType.F32, rows, vision.HiddenSize);
         Key = arena.Take(TensorType.F32, rows, vision.HiddenSize);
         Value = arena.Take(TensorType.F32, rows, vision.HiddenSize);
-        Attended = arena.Take(TensorType.F32, rows, vision.HiddenSize);
+        Attended = arena.Take(input, rows, vision.HiddenSize);
+        arena.Return(mark);
+        bool wide = input == TensorType.F32;
+        Moved = wide ? Normed : arena.Take(TensorType.F32, rows, vision.HiddenSize);
         arena.Return(mark);
         Mlp = arena.Take(TensorType.F32, rows, vision.IntermediateSize);
+        Inner = wide ? Mlp : arena.Take(input, rows, vision.IntermediateSize);
         arena.Return(mark);
+        Features = wide ? Hidden : arena.Take(input, rows, vision.HiddenSize);
         Projected = arena.Take(TensorType.F32, rows, config.Text.HiddenSize);
+        ProjectedInner = wide ? Projected : arena.Take(input, rows, config.Text.HiddenSize);
     }
 
     public Tensor Pixels { get; }
@@ -41,6 +47,9 @@ internal sealed class VisionWorkspace
     public Tensor Hidden { get; }
 
     public Tensor Normed { get; }
+
+    /// <summary>Where merged rows are put together before they go back to <see cref="Hidden"/>.</summary>
+    public Tensor Moved { get; }
 
     public Tensor LogSumExp { get; }
 
@@ -62,5 +71,14 @@ internal sealed class VisionWorkspace
 
     public Tensor Mlp { get; }
 
+    /// <summary>The MLP's inner rows, as a matrix takes them.</summary>
+    public Tensor Inner { get; }
+
+    /// <summary>The tower's result, as a matrix takes it; where that is float32, it is not used.</summary>
+    public Tensor Features { get; }
+
     public Tensor Projected { get; }
+
+    /// <summary>The projector's inner rows, as a matrix takes them.</summary>
+    public Tensor ProjectedInner { get; }
 }

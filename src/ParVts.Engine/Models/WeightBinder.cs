@@ -21,7 +21,11 @@ internal sealed class WeightBinder : IDisposable
         _device = device;
         _files = files;
         _directory = directory;
+        InputType = device.InputType(LargestType(files));
     }
+
+    /// <summary>The type of matrix inputs: that of the model's largest tensor decides.</summary>
+    public TensorType InputType { get; }
 
     /// <summary>Bytes of matrices that are used as they lie in the file.</summary>
     public long MappedBytes { get; private set; }
@@ -53,7 +57,10 @@ internal sealed class WeightBinder : IDisposable
     {
         StoredTensor stored = Get(name, storedShape.Length > 0 ? storedShape : [rows, columns]);
         MappedBytes += stored.ByteLength;
-        return _device.Import(stored, rows, columns);
+        Tensor matrix = _device.Import(stored, rows, columns, InputType, out DeviceBuffer? owned);
+        if (owned is not null)
+            _owned.Add(owned);
+        return matrix;
     }
 
     /// <summary>A vector, widened to float32.</summary>
@@ -100,6 +107,18 @@ internal sealed class WeightBinder : IDisposable
             return;
         foreach (DeviceBuffer buffer in _owned)
             buffer.Dispose();
+    }
+
+    private static TensorType LargestType(WeightFiles files)
+    {
+        StoredTensor? largest = null;
+        foreach (string name in files.Names)
+        {
+            if (files.TryGet(name, out StoredTensor? stored) && (largest is null || stored.ByteLength > largest.ByteLength))
+                largest = stored;
+        }
+
+        return largest?.Type ?? TensorType.F32;
     }
 
     private StoredTensor Get(string name, long[] shape)

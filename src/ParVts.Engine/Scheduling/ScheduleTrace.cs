@@ -65,9 +65,10 @@ public sealed class ScheduleTrace
     private readonly List<ScheduleEvent> _events = [];
     private int[] _textual = [];
 
-    internal ScheduleTrace(TextConfig config)
+    internal ScheduleTrace(TextConfig config, int keyValueBytes = sizeof(float))
     {
         _config = config;
+        KvRowBytes = 2L * config.KeyValueHeads * config.HeadDim * keyValueBytes;
         RowsByLayer = new int[config.Layers];
         KeysByLayer = new int[config.Layers];
         KvRowsByLayer = new int[config.Layers];
@@ -108,7 +109,7 @@ public sealed class ScheduleTrace
     public long[] FlopsCountedByLayer { get; }
 
     /// <summary>Bytes that one row takes in one layer's KV store.</summary>
-    public long KvRowBytes => 2L * _config.KeyValueHeads * _config.HeadDim * sizeof(float);
+    public long KvRowBytes { get; }
 
     /// <summary>Of all pairs, those whose query or key is visual, summed over the layers.</summary>
     public long PairsVisual => PairsVisualByLayer.Sum();

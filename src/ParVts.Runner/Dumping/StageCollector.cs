@@ -88,7 +88,7 @@ internal sealed class StageCollector(Request request, Session session, StageSele
     {
         float[] values = new float[tensor.Rows * tensor.Columns];
         for (int row = 0; row < tensor.Rows; row++)
-            request.Engine.Device.Download(tensor.Slice(row, 1), values.AsSpan(row * tensor.Columns, tensor.Columns));
+            session.Device.Download(tensor.Slice(row, 1), values.AsSpan(row * tensor.Columns, tensor.Columns));
         return values;
     }
 

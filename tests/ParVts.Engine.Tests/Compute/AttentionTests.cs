@@ -137,7 +137,7 @@ public sealed class AttentionTests : IDisposable
             _cpu.DecodeAttention(q.Tensor.Slice(0, 1), kv.Layer(0), 0.125f, output.Tensor.Slice(0, 1));
             _cpu.MatMul(q.Tensor, weight.Tensor, default, output.Tensor);
             _cpu.MatMul(q.Tensor.Slice(0, 1), weight.Tensor, default, output.Tensor.Slice(0, 1));
-            _cpu.GatedActivate(output.Tensor, q.Tensor, Activation.Silu);
+            _cpu.GatedActivate(output.Tensor, q.Tensor, Activation.Silu, output.Tensor);
         }
 
         Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.Zero);

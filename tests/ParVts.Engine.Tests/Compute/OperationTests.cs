@@ -129,8 +129,8 @@ public sealed class OperationTests : IDisposable
         var random = new Random(3);
         using TestMatrix x = TestMatrix.Random(random, TensorType.F32, 13, 517, scale);
         using TestMatrix up = TestMatrix.Random(random, TensorType.F32, 13, 517);
-        Compare($"{function} × {scale}", x, 13, 517, (device, output) => device.Activate(output, function));
-        Compare($"gated {function} × {scale}", x, 13, 517, (device, output) => device.GatedActivate(output, up.Tensor, function));
+        Compare($"{function} × {scale}", x, 13, 517, (device, output) => device.Activate(output, function, output));
+        Compare($"gated {function} × {scale}", x, 13, 517, (device, output) => device.GatedActivate(output, up.Tensor, function, output));
     }
 
     [Test]
@@ -139,7 +139,7 @@ public sealed class OperationTests : IDisposable
         using var x = new TestMatrix(TensorType.F32, 1, 9);
         float[] values = [float.NaN, 0f, 1e30f, -1e30f, 88f, -88f, -104f, 1e-30f, -0f];
         _cpu.Upload<float>(values, x.Tensor);
-        Compare(function.ToString(), x, 1, 9, (device, output) => device.Activate(output, function));
+        Compare(function.ToString(), x, 1, 9, (device, output) => device.Activate(output, function, output));
     }
 
     [Test]

@@ -31,7 +31,13 @@ internal abstract unsafe partial class PlainDevice<T> : ComputeDevice
 
     public override DeviceBuffer Allocate(long bytes) => new CpuBuffer(bytes);
 
-    public override Tensor Import(StoredTensor tensor, int rows, int columns) => new(tensor.Address, tensor.Type, rows, columns);
+    public override TensorType InputType(TensorType weights) => TensorType.F32;
+
+    public override Tensor Import(StoredTensor tensor, int rows, int columns, TensorType type, out DeviceBuffer? owned)
+    {
+        owned = null;
+        return new(tensor.Address, tensor.Type, rows, columns);
+    }
 
     public override void Upload<TElement>(ReadOnlySpan<TElement> source, in Tensor destination) =>
         MemoryMarshal.AsBytes(source).CopyTo(new Span<byte>((void*)destination.Address, source.Length * sizeof(TElement)));
@@ -175,21 +181,30 @@ internal abstract unsafe partial class PlainDevice<T> : ComputeDevice
 
     public override int RowTile => 1;
 
-    public override void Activate(in Tensor x, Activation function)
+    public override void Activate(in Tensor x, Activation function, in Tensor output)
     {
         for (int row = 0; row < x.Rows; row++)
         {
             for (int i = 0; i < x.Columns; i++)
-                Set(x, row, i, Apply(function, Get(x, row, i)));
+                Set(output, row, i, Apply(function, Get(x, row, i)));
         }
     }
 
-    public override void GatedActivate(in Tensor gate, in Tensor up, Activation function)
+    public override void GatedActivate(in Tensor gate, in Tensor up, Activation function, in Tensor output)
     {
         for (int row = 0; row < gate.Rows; row++)
         {
             for (int i = 0; i < gate.Columns; i++)
-                Set(gate, row, i, Apply(function, Get(gate, row, i)) * Get(up, row, i));
+                Set(output, row, i, Apply(function, Get(gate, row, i)) * Get(up, row, i));
+        }
+    }
+
+    public override void Convert(in Tensor x, in Tensor output)
+    {
+        for (int row = 0; row < x.Rows; row++)
+        {
+            for (int i = 0; i < x.Columns; i++)
+                Set(output, row, i, Get(x, row, i));
         }
     }
 

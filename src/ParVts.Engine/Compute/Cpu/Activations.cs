@@ -4,7 +4,7 @@ using ParVts.Engine.Formats;
 
 namespace ParVts.Engine.Compute.Cpu;
 
-/// <summary>The activation functions of the supported models, in place.</summary>
+/// <summary>The activation functions of the supported models.</summary>
 internal static unsafe class Activations
 {
     private interface IFunction
@@ -12,30 +12,30 @@ internal static unsafe class Activations
         static abstract Vector256<float> Apply(Vector256<float> x);
     }
 
-    /// <summary>x = f(x) on <paramref name="count"/> elements; with <paramref name="up"/>, x = f(x) · up.</summary>
-    public static void Apply(Activation function, float* x, float* up, long count)
+    /// <summary>output = f(x) on <paramref name="count"/> elements, times <paramref name="up"/> where it is given; output may be x.</summary>
+    public static void Apply(Activation function, float* x, float* up, float* output, long count)
     {
         switch (function)
         {
             case Activation.Silu:
-                Apply<Silu>(x, up, count);
+                Apply<Silu>(x, up, output, count);
                 break;
             case Activation.Gelu:
-                Apply<Gelu>(x, up, count);
+                Apply<Gelu>(x, up, output, count);
                 break;
             case Activation.GeluTanh:
-                Apply<GeluTanh>(x, up, count);
+                Apply<GeluTanh>(x, up, output, count);
                 break;
             case Activation.QuickGelu:
-                Apply<QuickGelu>(x, up, count);
+                Apply<QuickGelu>(x, up, output, count);
                 break;
             default:
-                Apply<Relu>(x, up, count);
+                Apply<Relu>(x, up, output, count);
                 break;
         }
     }
 
-    private static void Apply<TFunction>(float* x, float* up, long count)
+    private static void Apply<TFunction>(float* x, float* up, float* output, long count)
         where TFunction : struct, IFunction
     {
         long i = 0;
@@ -44,7 +44,7 @@ internal static unsafe class Activations
             Vector256<float> value = TFunction.Apply(Vector256.Load(x + i));
             if (up != null)
                 value *= Vector256.Load(up + i);
-            value.Store(x + i);
+            value.Store(output + i);
         }
 
         if (i == count)
@@ -55,7 +55,7 @@ internal static unsafe class Activations
         new ReadOnlySpan<float>(x + i, rest).CopyTo(new Span<float>(tail, 8));
         TFunction.Apply(Vector256.Load(tail)).Store(tail);
         for (int j = 0; j < rest; j++)
-            x[i + j] = up == null ? tail[j] : tail[j] * up[i + j];
+            output[i + j] = up == null ? tail[j] : tail[j] * up[i + j];
     }
 
     private readonly struct Silu : IFunction

@@ -67,8 +67,12 @@ public sealed unsafe partial class CpuDevice : ComputeDevice
     }
 
     /// <inheritdoc/>
-    public override Tensor Import(StoredTensor tensor, int rows, int columns)
+    public override TensorType InputType(TensorType weights) => TensorType.F32;
+
+    /// <inheritdoc/>
+    public override Tensor Import(StoredTensor tensor, int rows, int columns, TensorType type, out DeviceBuffer? owned)
     {
+        owned = null;
         var view = new Tensor(tensor.Address, tensor.Type, rows, columns);
         if (tensor.Type is not (TensorType.F32 or TensorType.BF16 or TensorType.F16))
             throw new ModelFormatException(tensor.File, tensor.Name, $"is of type {tensor.Type}; F32, BF16 or F16 was expected");
@@ -194,13 +198,26 @@ public sealed unsafe partial class CpuDevice : ComputeDevice
     }
 
     /// <inheritdoc/>
-    public override void Activate(in Tensor x, Activation function) => RunActivation(x, default, function);
+    public override void Activate(in Tensor x, Activation function, in Tensor output)
+    {
+        CheckSame(x, output);
+        RunActivation(x, default, function, output);
+    }
 
     /// <inheritdoc/>
-    public override void GatedActivate(in Tensor gate, in Tensor up, Activation function)
+    public override void GatedActivate(in Tensor gate, in Tensor up, Activation function, in Tensor output)
     {
         CheckSame(gate, up);
-        RunActivation(gate, up, function);
+        CheckSame(gate, output);
+        RunActivation(gate, up, function, output);
+    }
+
+    /// <inheritdoc/>
+    public override void Convert(in Tensor x, in Tensor output)
+    {
+        CheckSame(x, output);
+        for (int row = 0; row < x.Rows; row++)
+            new ReadOnlySpan<float>(x.Floats + (long)row * x.Stride, x.Columns).CopyTo(new Span<float>(output.Floats + (long)row * output.Stride, x.Columns));
     }
 
     /// <inheritdoc/>
@@ -275,14 +292,15 @@ public sealed unsafe partial class CpuDevice : ComputeDevice
         (int from, int to) = work->Range(task);
         for (int row = from; row < to; row++)
         {
-            float* up = work->Output.IsEmpty ? null : work->Output.Floats + (long)row * work->Output.Stride;
-            Activations.Apply(work->Function, work->X.Floats + (long)row * work->X.Stride, up, work->X.Columns);
+            float* up = work->Up.IsEmpty ? null : work->Up.Floats + (long)row * work->Up.Stride;
+            Activations.Apply(
+                work->Function, work->X.Floats + (long)row * work->X.Stride, up, work->Output.Floats + (long)row * work->Output.Stride, work->X.Columns);
         }
     }
 
-    private void RunActivation(in Tensor x, in Tensor up, Activation function)
+    private void RunActivation(in Tensor x, in Tensor up, Activation function, in Tensor output)
     {
-        var work = new RowWork { X = x, Output = up, Function = function };
+        var work = new RowWork { X = x, Up = up, Output = output, Function = function };
         RunRows(&work, x, &ActivateRows);
     }
 
@@ -305,6 +323,7 @@ public sealed unsafe partial class CpuDevice : ComputeDevice
     private struct RowWork
     {
         public Tensor X;
+        public Tensor Up;
         public Tensor Output;
         public float* Weight;
         public float* Bias;
