@@ -27,6 +27,9 @@
 #define SWIZZLED 1
 #endif
 
+// So many threads copy a row together, which is as many chunks as are mixed: eight threads write to all banks.
+#define GROUP (SWIZZLED + 1)
+
 #define MINUS_INFINITY __int_as_float(0xff800000)
 #define LOG2_E 1.4426950408889634f
 #define LN_2 0.6931471805599453f
@@ -167,13 +170,17 @@ __device__ inline void load_tile(bits32 to, const element* __restrict__ from, bi
 {
     int first = __ffsll(there) - 1;
     int count = PAGE - __clzll(there) - first;
+    int row = threadIdx.x / GROUP;
+    int lane = threadIdx.x % GROUP;
+    to += 16 * (row * CHUNKS + (lane ^ SWIZZLE(row)));
+    from += 8 * (row * CHUNKS + lane);
 #pragma unroll
-    for (int i = 0; i < PAGE * CHUNKS / THREADS; i++)
+    for (int i = 0; i < PAGE; i += THREADS / GROUP)
     {
-        int place = threadIdx.x + i * THREADS;
-        int row = place / CHUNKS;
-        int chunk = place % CHUNKS;
-        copy_async(to + 16 * (row * CHUNKS + (chunk ^ SWIZZLE(row))), from + 8 * place, (unsigned)(row - first) < (unsigned)count ? 16 : 0);
+        int bytes = (unsigned)(row + i - first) < (unsigned)count ? 16 : 0;
+#pragma unroll
+        for (int chunk = i * CHUNKS; chunk < (i + 1) * CHUNKS; chunk += GROUP)
+            copy_async(to + 16 * chunk, from + 8 * chunk, bytes);
     }
 }
 
