@@ -28,6 +28,29 @@ __device__ inline bits16 float_to_f16(float x)
     return y;
 }
 
+// Two at once: a in the lower half.
+__device__ inline bits32 floats_to_bf16(float a, float b)
+{
+    bits32 y;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(b), "f"(a));
+    return y;
+}
+
+__device__ inline bits32 floats_to_f16(float a, float b)
+{
+    bits32 y;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(b), "f"(a));
+    return y;
+}
+
+// 2^x by the special function unit: at most 2 units in the last place off; 1 for 0, 0 for -inf; results below 2^-126 are 0.
+__device__ inline float power_of_two(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 // Asynchronous copies into shared memory.
 
 __device__ inline bits32 shared_address(const void* place) { return (bits32)__cvta_generic_to_shared(place); }
@@ -58,6 +81,15 @@ __device__ inline void copy_wait()
 __device__ inline void load_matrices(bits32 (&r)[4], bits32 address)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address)
+                 : "memory");
+}
+
+// The same, each matrix transposed on the way: a lane gets two neighbours of a column.
+__device__ inline void load_matrices_transposed(bits32 (&r)[4], bits32 address)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                  : "r"(address)
                  : "memory");

@@ -100,7 +100,7 @@ mutant "rotary positions stay behind when rows move" $engine/Models/Decoder.cs \
     'if (moved)' 'if (moved && layer < 0)' Own_schedule_fastv_1
 mutant "a probe forgets the scale" $engine/Compute/Cpu/AttentionProbe.cs \
     'MathF.Exp(work->Scale * score - logSumExp)' 'MathF.Exp(score - logSumExp)' Probes_are_the_probabilities_of_the_plan
-mutant "value: none adds values after all" $engine/Compute/Cpu/SegmentAttention.cs \
+mutant "value: none adds values after all" $engine/Compute/Cpu/SegmentAttention.Tile.cs \
     'if (range.Value == ValueRule.Own)' 'if (range.Value != ValueRule.Sink)' Random_plans_keep_the_budget
 mutant "another question takes the pruned cache" $engine/Generation/CachedTurns.cs \
     'return Math.Min(tokens, turn.Whole);' 'return tokens;' Another_question_about_the_same_picture

@@ -20,13 +20,13 @@ internal abstract unsafe partial class PlainDevice<T>
                 for (int head = 0; head < heads; head++)
                 {
                     int line = reduction == ProbeReduction.Heads ? i : reduction == ProbeReduction.Rows ? head : 0;
-                    if (!Sees(plan, row, key))
+                    if (!Sees(plan, row, head, key))
                         continue;
                     T score = T.Zero;
                     int kvHead = head / (heads / layer.Heads);
                     for (int d = 0; d < size; d++)
                         score += Get(q, row, head * size + d) * T.CreateChecked(layer.Keys(key / 64, kvHead)[key % 64 * layer.PaddedHeadDim + d]);
-                    sums[line] += T.Exp(score * T.CreateChecked(scale) - Get(logSumExp, row, head));
+                    sums[line] += T.Exp(score * T.CreateChecked(scale) + Bias(plan, key) - Get(logSumExp, row, head));
                 }
             }
 
@@ -162,13 +162,15 @@ internal abstract unsafe partial class PlainDevice<T>
         }
     }
 
-    private static bool Sees(AttentionPlan plan, int row, int key)
+    private static T Bias(AttentionPlan plan, int key) => plan.KeyBias.IsEmpty ? T.Zero : T.CreateChecked(plan.KeyBias[key]);
+
+    private static bool Sees(AttentionPlan plan, int row, int head, int key)
     {
         foreach (QuerySegment segment in plan.Segments)
         {
             foreach (KeyRange range in plan.RangesOf(segment))
             {
-                if (row >= segment.Start && row < segment.End && range.Sees(row - segment.Start, key))
+                if (row >= segment.Start && row < segment.End && !plan.Skips(range, head) && plan.Sees(range, row - segment.Start, key))
                     return true;
             }
         }

@@ -17,6 +17,7 @@ public sealed unsafe partial class CpuDevice
         int lines = reduction switch { ProbeReduction.Heads => rows.Columns, ProbeReduction.Rows => heads, _ => 1 };
         Check(output.Rows == lines && output.Columns == layer.Length, "Probe: the output does not match");
         CheckIndices(rows, q.Rows);
+        plan.Check(q.Rows, layer.Length, heads);
         AttentionProbe.Run(Pool, q, layer, plan, scale, logSumExp, rows, reduction, output);
     }
 
