@@ -2,25 +2,31 @@ using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Text;
 using ParVts.Cuda.Compilation;
+using ParVts.Cuda.Native;
 
 namespace ParVts.Cuda;
 
 /// <summary>Compiled kernels on a device. Any thread.</summary>
 public sealed unsafe class CudaModule : CudaHandle
 {
+    // CUDA_ERROR_INVALID_IMAGE, CUDA_ERROR_NO_BINARY_FOR_GPU: the machine code is not for this device.
+    private const int InvalidImage = 200;
+    private const int NoBinaryForGpu = 209;
+
     private readonly string _ptx;
 
-    /// <summary>Loads machine code where it fits the device, else PTX, which the driver compiles.</summary>
+    /// <summary>Loads machine code where there is some and it fits the device, else PTX, which the driver compiles.</summary>
     /// <exception cref="CudaException">The driver refuses it.</exception>
     public CudaModule(CudaContext context, CompiledKernel kernel)
         : base(context, context)
     {
         _ptx = kernel.Ptx;
         using CudaContext.Scope scope = context.Enter();
-        byte[] image = kernel.Cubin.Length > 0 ? kernel.Cubin : [.. Encoding.UTF8.GetBytes(kernel.Ptx), 0];
-        nint module;
-        fixed (byte* place = image)
-            context.Api.Check(context.Api.ModuleLoadData(&module, place), "cuModuleLoadData");
+        nint module = 0;
+        int result = kernel.Cubin.Length > 0 ? Load(context.Api, kernel.Cubin, &module) : NoBinaryForGpu;
+        if (result is InvalidImage or NoBinaryForGpu)
+            result = Load(context.Api, [.. Encoding.UTF8.GetBytes(kernel.Ptx), 0], &module);
+        context.Api.Check(result, "cuModuleLoadData");
         SetHandle(module);
     }
 
@@ -36,6 +42,12 @@ public sealed unsafe class CudaModule : CudaHandle
     }
 
     private protected override void Free(nint native) => _ = Context.Api.ModuleUnload(native);
+
+    private static int Load(DriverApi api, byte[] image, nint* module)
+    {
+        fixed (byte* place = image)
+            return api.ModuleLoadData(module, place);
+    }
 }
 
 /// <summary>How many blocks and threads a kernel runs with.</summary>

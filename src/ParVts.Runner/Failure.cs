@@ -39,6 +39,8 @@ internal static class Failure
     public static int Report(Exception error, bool verbose)
     {
         Console.Error.WriteLine(verbose ? $"error: {error}" : $"error: {Describe(error)}");
+        foreach (string fault in SimulatedGpu.Faults)
+            Console.Error.WriteLine($"simulated GPU: {fault}");
         return (int)CodeOf(error);
     }
 

@@ -58,12 +58,16 @@ public sealed class SimModule
 public sealed record LaunchCounts(long ThreadInstructions, IReadOnlyDictionary<string, long> ByText, IReadOnlyDictionary<int, long> ByLine);
 
 /// <summary>
-/// A GPU that executes PTX and checks every access. One caller at a time; a launch has ended when <see cref="Launch"/> returns, and uses all cores.
+/// A GPU that executes PTX and checks every access. A launch has ended when <see cref="Launch"/> returns, and uses all cores; launches from
+/// several threads take turns, all else is for one caller at a time.
 /// </summary>
 public sealed class SimGpu : IDisposable
 {
-    /// <summary>The shared memory that a block may have, as on sm_80 less what the system keeps.</summary>
-    public const int MaxSharedBytes = 163 * 1024;
+    // Memory remembers for each byte which thread of a launch touched it last: launches take turns.
+    private readonly Lock _launching = new();
+
+    /// <summary>The shared memory that a block may have, less what the system keeps; as on sm_80 unless it is set.</summary>
+    public int MaxSharedBytes { get; init; } = 163 * 1024;
 
     /// <summary>Device memory.</summary>
     public SimMemory Memory { get; } = new();
@@ -113,7 +117,9 @@ public sealed class SimGpu : IDisposable
         parameters.CopyTo(copy);
         CompiledKernel compiled = kernel.Compiled;
         Launch launch = new(compiled, Memory, grid, block, sharedBytes, copy) { DetectRaces = DetectRaces, InstructionLimit = InstructionLimit };
-        long[] counts = launch.Run(Workers);
+        long[] counts;
+        lock (_launching)
+            counts = launch.Run(Workers);
         Dictionary<string, long> byText = [];
         Dictionary<int, long> byLine = [];
         for (int i = 0; i < counts.Length; i++)
@@ -128,7 +134,7 @@ public sealed class SimGpu : IDisposable
     /// <summary>Frees all memory.</summary>
     public void Dispose() => Memory.Dispose();
 
-    private static void Check(SimKernel kernel, Dim3 grid, Dim3 block, int sharedBytes, int parameterBytes)
+    internal void Check(SimKernel kernel, Dim3 grid, Dim3 block, int sharedBytes, int parameterBytes)
     {
         SimFaultException Wrong(FaultKind kind, string message) => new(kind, message, kernel: kernel.Name);
         if (parameterBytes != kernel.ParameterBytes)

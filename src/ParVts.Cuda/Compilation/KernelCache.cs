@@ -100,7 +100,7 @@ public sealed class KernelCache
             Add(text);
         }
 
-        foreach (string option in target.Options(virtualOnly: false))
+        foreach (string option in target.Options(virtualOnly: target.PtxOnly))
             Add(option);
         return Convert.ToHexStringLower(hash.GetHashAndReset().AsSpan(0, 16));
 

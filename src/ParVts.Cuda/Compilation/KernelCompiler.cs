@@ -44,7 +44,7 @@ public sealed unsafe class KernelCompiler
         bool known = Architectures.Contains(target.Architecture);
         KernelTarget virtualTarget = known ? target : target with { Architecture = Newest(target.Architecture) };
         (byte[] ptx, string ptxLog) = Run(source, virtualTarget.Options(virtualOnly: true), wantCubin: false);
-        if (!known)
+        if (!known || target.PtxOnly)
             return new CompiledKernel(Text(ptx), [], ptxLog);
         List<string> options = target.Options(virtualOnly: false);
         options.Add("--ptxas-options=-v");

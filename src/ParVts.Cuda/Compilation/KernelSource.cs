@@ -10,7 +10,9 @@ public sealed record KernelSource(string Name, string Text, IReadOnlyDictionary<
 /// <param name="Architecture">Compute capability: 80, 86, 89, 90 …</param>
 /// <param name="Definitions">Macros: a specialisation.</param>
 /// <param name="LineInfo">Keep source lines for profilers.</param>
-public sealed record KernelTarget(int Architecture, IReadOnlyDictionary<string, string> Definitions, bool LineInfo = false)
+/// <param name="PtxOnly">No machine code is wanted.</param>
+public sealed record KernelTarget(
+    int Architecture, IReadOnlyDictionary<string, string> Definitions, bool LineInfo = false, bool PtxOnly = false)
 {
     /// <summary>NVRTC's options, in a fixed order.</summary>
     /// <param name="virtualOnly">PTX for the architecture, not machine code.</param>

@@ -12,11 +12,15 @@ public sealed unsafe class DriverApi
 
     private readonly delegate* unmanaged<int, byte**, int> _errorName;
 
+    // Functions may be managed ones that live only as long as their source.
+    private readonly FunctionSource _source;
+
     /// <summary>Takes the functions from a source and starts the driver.</summary>
     /// <exception cref="CudaLibraryException">A function is missing.</exception>
     /// <exception cref="CudaException">The driver does not start.</exception>
     public DriverApi(FunctionSource source)
     {
+        _source = source;
         _errorName = (delegate* unmanaged<int, byte**, int>)source.Require("cuGetErrorName", "6.0");
         var init = (delegate* unmanaged<uint, int>)source.Require("cuInit", "2.0");
         DriverGetVersion = (delegate* unmanaged<int*, int>)source.Require("cuDriverGetVersion", "2.2");

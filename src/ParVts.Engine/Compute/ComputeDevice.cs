@@ -21,6 +21,20 @@ public enum ProbeReduction
     RowsAndHeads,
 }
 
+/// <summary>A kernel that a queue has launched.</summary>
+/// <param name="Kernel">Its name.</param>
+/// <param name="Specialisation">The macros that its file was compiled with: "HEAD_DIM=64 …"; empty where it has none.</param>
+/// <param name="PtxSha256">The hash of the PTX that ran, in hexadecimal.</param>
+/// <param name="Launches">How often.</param>
+public sealed record KernelUse(string Kernel, string Specialisation, string PtxSha256, long Launches);
+
+/// <summary>Operations that a device has recorded; disposed before the device. One caller at a time.</summary>
+public abstract class DeviceRecording : IDisposable
+{
+    /// <inheritdoc/>
+    public abstract void Dispose();
+}
+
 /// <summary>
 /// The seam between models and hardware (contract C1). Models are written once against it; an embedding runtime may
 /// call one operation alone, on its own memory.
@@ -46,6 +60,9 @@ public abstract class ComputeDevice : IDisposable
 
     /// <summary>What this queue's operations did.</summary>
     public OperationCounters Counters { get; } = new();
+
+    /// <summary>How often this queue launched each of its kernels so far; empty where a device has none.</summary>
+    public virtual IReadOnlyList<KernelUse> KernelUses => [];
 
     /// <summary>Another queue on the same hardware. Both must be disposed; the hardware is let go with the last.</summary>
     public abstract ComputeDevice Share();
@@ -129,7 +146,7 @@ public abstract class ComputeDevice : IDisposable
     /// <param name="v">[R, kv_heads·head_dim] F32.</param>
     /// <param name="table">[R, head_dim] from <see cref="RotaryTable"/>; default where a model has no rotary positions.</param>
     /// <param name="layer">The layer's store, extended to hold the rows.</param>
-    /// <param name="firstRow">Where row 0 goes.</param>
+    /// <param name="firstRow">Where row 0 goes; <see cref="KvLayer.AtLength"/> in a decode step.</param>
     public abstract void RopeStore(in Tensor q, in Tensor k, in Tensor v, in Tensor table, in KvLayer layer, int firstRow);
 
     /// <summary>
@@ -145,12 +162,30 @@ public abstract class ComputeDevice : IDisposable
     public abstract void SegmentAttention(
         in Tensor q, in KvLayer layer, AttentionPlan plan, float scale, in Tensor output, in Tensor logSumExp = default);
 
-    /// <summary>Attention of one new row over every key that the layer holds.</summary>
+    /// <summary>Attention of one new row over every key that the layer holds, its own included.</summary>
     /// <param name="q">[1, heads·head_dim] F32.</param>
-    /// <param name="layer">Keys and values.</param>
+    /// <param name="layer">Keys and values; of a decode step, whose row is stored but not counted yet, or any.</param>
     /// <param name="scale">Usually head_dim^−½.</param>
     /// <param name="output">[1, heads·head_dim] of <see cref="InputType"/>.</param>
     public abstract void DecodeAttention(in Tensor q, in KvLayer layer, float scale, in Tensor output);
+
+    /// <summary>counts[i] += 1: lengths and positions that live in device memory.</summary>
+    /// <param name="counts">[1, n] I32.</param>
+    public abstract void Increment(in Tensor counts);
+
+    /// <summary>Recording sequences of operations saves this device time.</summary>
+    public virtual bool CanRecord => false;
+
+    /// <summary>
+    /// Records the operations that <paramref name="body"/> calls, so that <see cref="Replay"/> does them again with less work
+    /// for the host; nothing is done now. Only where <see cref="CanRecord"/>.
+    /// </summary>
+    /// <param name="body">Operations whose operands stay where they are, all called before; no copies from or to the host.</param>
+    public virtual DeviceRecording Record(Action body) => throw new NotSupportedException($"{Name} does not record");
+
+    /// <summary>Does what was recorded.</summary>
+    public virtual void Replay(DeviceRecording recording) =>
+        throw new ArgumentException("the recording is another device's", nameof(recording));
 
     /// <summary>
     /// Probabilities of named query rows, recomputed from queries, keys and the log-sum-exp of their softmax (contract S4):

@@ -10,8 +10,17 @@ namespace ParVts.Engine.Compute;
 /// <param name="Heads">KV heads.</param>
 /// <param name="HeadDim">Elements of a head.</param>
 /// <param name="Type">The element type.</param>
-public readonly record struct KvLayer(nint Pages, int Length, int Heads, int HeadDim, TensorType Type = TensorType.F32)
+/// <param name="LengthAt">
+/// For a decode step (<see cref="KvStore.StepLayer"/>): where in device memory the length stands before the step's row, so that a
+/// recorded step serves every length. 0: <paramref name="Length"/> holds.
+/// </param>
+/// <param name="Capacity">Rows that the block table has room for.</param>
+public readonly record struct KvLayer(
+    nint Pages, int Length, int Heads, int HeadDim, TensorType Type = TensorType.F32, nint LengthAt = 0, int Capacity = 0)
 {
+    /// <summary>In place of a row number: behind the rows that <see cref="LengthAt"/> tells of.</summary>
+    public const int AtLength = -1;
+
     /// <summary>Head size as it is stored: the next multiple of 16; what is beyond <see cref="HeadDim"/> is zero.</summary>
     public int PaddedHeadDim => KvStore.Pad(HeadDim);
 
@@ -50,7 +59,9 @@ public sealed class KvStore : IDisposable
     private readonly Stack<nint> _free = new();
     private nint[] _tables = [];
     private DeviceBuffer? _deviceTables;
+    private DeviceBuffer? _deviceLengths;
     private int _tableWidth;
+    private bool _lengthsDiffer = true;
 
     /// <summary>An empty store: reserve rows before writing any.</summary>
     /// <param name="device">Where its memory is.</param>
@@ -75,7 +86,10 @@ public sealed class KvStore : IDisposable
     public long PageBytes => BytesOfPage(_heads, _headDim, _type);
 
     /// <summary>Bytes of device memory held, in use or free.</summary>
-    public long ReservedBytes => _slabs.Sum(slab => slab.Bytes) + (_deviceTables?.Bytes ?? 0);
+    public long ReservedBytes => _slabs.Sum(slab => slab.Bytes) + (_deviceTables?.Bytes ?? 0) + (_deviceLengths?.Bytes ?? 0);
+
+    /// <summary>Changes whenever tables or lengths lie somewhere else in device memory: what was recorded before is of no use then.</summary>
+    public int Layout { get; private set; }
 
     /// <summary>Bytes of pages that hold rows now.</summary>
     public long UsedBytes => _pageCounts.Sum(count => (long)count) * PageBytes;
@@ -93,7 +107,7 @@ public sealed class KvStore : IDisposable
     /// <param name="needs">Pages and rows.</param>
     /// <param name="type">The element type.</param>
     public static long BytesFor(int layers, int heads, int headDim, in KvNeeds needs, TensorType type = TensorType.F32) =>
-        needs.Pages * BytesOfPage(heads, headDim, type) + (long)layers * PagesFor(needs.Rows) * sizeof(long);
+        needs.Pages * BytesOfPage(heads, headDim, type) + (long)layers * (PagesFor(needs.Rows) * sizeof(long) + sizeof(int));
 
     /// <summary>Rows that a layer holds.</summary>
     public int Length(int layer) => _lengths[layer];
@@ -102,7 +116,32 @@ public sealed class KvStore : IDisposable
     public KvLayer Layer(int layer)
     {
         Tensor tables = _deviceTables!.View(TensorType.I64, Layers, _tableWidth);
-        return new KvLayer(tables.Slice(layer, 1).Address, _lengths[layer], _heads, _headDim, _type);
+        return new KvLayer(
+            tables.Slice(layer, 1).Address, _lengths[layer], _heads, _headDim, _type, Capacity: _tableWidth * PageRows);
+    }
+
+    /// <summary>The layer as the operations of a decode step take it, between <see cref="PrepareStep"/> and <see cref="CommitStep"/>.</summary>
+    public KvLayer StepLayer(int layer) =>
+        Layer(layer) with { LengthAt = _deviceLengths!.View(TensorType.I32, 1, Layers).Address + layer * sizeof(int) };
+
+    /// <summary>[1, layers] I32: each layer's length in device memory, for a decode step.</summary>
+    public Tensor DeviceLengths => _deviceLengths!.View(TensorType.I32, 1, Layers);
+
+    /// <summary>Makes room for one more row in every layer, and the lengths in device memory right.</summary>
+    public void PrepareStep()
+    {
+        for (int layer = 0; layer < Layers; layer++)
+            ReservePages(layer, _lengths[layer] + 1);
+        if (_lengthsDiffer)
+            _device.Upload<int>(_lengths, DeviceLengths);
+        _lengthsDiffer = false;
+    }
+
+    /// <summary>Every layer holds one more row; the step has counted <see cref="DeviceLengths"/> up itself.</summary>
+    public void CommitStep()
+    {
+        for (int layer = 0; layer < Layers; layer++)
+            _lengths[layer]++;
     }
 
     /// <summary>Makes room; what is there already counts.</summary>
@@ -125,16 +164,8 @@ public sealed class KvStore : IDisposable
     /// <summary>Lengthens a layer to <paramref name="rows"/> rows; the new ones are to be written by the caller.</summary>
     public void Extend(int layer, int rows)
     {
-        int pages = PagesFor(rows);
-        if (pages > _tableWidth || pages - _pageCounts[layer] > _free.Count)
-            throw new InvalidOperationException($"layer {layer}: {rows} rows were not reserved");
-        if (pages > _pageCounts[layer])
-        {
-            while (_pageCounts[layer] < pages)
-                _tables[layer * _tableWidth + _pageCounts[layer]++] = _free.Pop();
-            UploadTable(layer);
-        }
-
+        ReservePages(layer, rows);
+        _lengthsDiffer |= rows > _lengths[layer];
         _lengths[layer] = Math.Max(_lengths[layer], rows);
     }
 
@@ -148,6 +179,7 @@ public sealed class KvStore : IDisposable
         while (_pageCounts[layer] > pages)
             _free.Push(_tables[layer * _tableWidth + --_pageCounts[layer]]);
         _lengths[layer] = rows;
+        _lengthsDiffer = true;
     }
 
     /// <summary>Empties every layer; the memory is kept.</summary>
@@ -163,10 +195,23 @@ public sealed class KvStore : IDisposable
         foreach (DeviceBuffer slab in _slabs)
             slab.Dispose();
         _deviceTables?.Dispose();
+        _deviceLengths?.Dispose();
     }
 
     private static long BytesOfPage(int heads, int headDim, TensorType type) =>
         2L * heads * PageRows * Pad(headDim) * new Tensor(0, type, 0, 0).ElementBytes;
+
+    private void ReservePages(int layer, int rows)
+    {
+        int pages = PagesFor(rows);
+        if (pages <= _pageCounts[layer])
+            return;
+        if (pages > _tableWidth || pages - _pageCounts[layer] > _free.Count)
+            throw new InvalidOperationException($"layer {layer}: {rows} rows were not reserved");
+        while (_pageCounts[layer] < pages)
+            _tables[layer * _tableWidth + _pageCounts[layer]++] = _free.Pop();
+        UploadTable(layer);
+    }
 
     private void GrowTables(int width)
     {
@@ -174,7 +219,10 @@ public sealed class KvStore : IDisposable
         for (int layer = 0; layer < Layers; layer++)
             _tables.AsSpan(layer * _tableWidth, _pageCounts[layer]).CopyTo(tables.AsSpan(layer * width));
         _deviceTables?.Dispose();
+        _deviceTables = null;
         _deviceTables = _device.Allocate((long)tables.Length * sizeof(long));
+        _deviceLengths ??= _device.Allocate((long)Layers * sizeof(int));
+        Layout++;
         _tables = tables;
         _tableWidth = width;
         for (int layer = 0; layer < Layers; layer++)

@@ -61,6 +61,9 @@ public sealed partial class Session : IDisposable
     /// <summary>Bytes of the KV store's pages that hold rows now.</summary>
     public long KeyValueBytes => _run.Kv.UsedBytes;
 
+    /// <summary>How often each kernel was launched for this session so far; empty on the CPU.</summary>
+    public IReadOnlyList<KernelUse> KernelUses => _device.KernelUses;
+
     /// <summary>Called after each token was chosen, before the next step: for measurements.</summary>
     internal Action<int>? OnStep { get; set; }
 

@@ -9,13 +9,15 @@ namespace ParVts.Engine.Models;
 /// A Llama-type decoder over rows: pre-norm attention with rotary positions and grouped KV heads, gated MLP. One
 /// caller at a time.
 /// </summary>
-internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, TextConfig config)
+internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, TextConfig config) : IDisposable
 {
+    private readonly StepRecording _recording = new(device);
     private readonly ScheduleExecutor _schedule = new(device);
     private readonly Rotary _rotary = new(config.Rope, config.HeadDim, config.MaxPositions);
     private readonly float[] _frequencies = new float[config.HeadDim / 2];
     private readonly int[] _stepPosition = new int[3];
     private readonly int[] _stepId = new int[1];
+    private Action<DecoderWorkspace, KvStore, bool>? _step;
     private readonly float _scale = 1f / MathF.Sqrt(config.HeadDim);
 
     /// <summary>Writes the embeddings of <paramref name="ids"/> to rows <paramref name="first"/> … of the hidden rows.</summary>
@@ -75,28 +77,39 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
     /// <param name="compact">Its position in each layer is that layer's length instead.</param>
     public void Step(DecoderWorkspace workspace, KvStore kv, int token, int position, bool compact)
     {
+        kv.PrepareStep();
         _stepId[0] = token;
-        Embed(workspace, _stepId, 0);
-        SetStepPosition(workspace, position);
-        for (int layer = 0; layer < weights.Layers.Length; layer++)
-        {
-            int cached = kv.Length(layer);
-            if (compact && cached != _stepPosition[0])
-                SetStepPosition(workspace, cached);
-            kv.Extend(layer, cached + 1);
-            RunLayer(workspace, weights.Layers[layer], kv.Layer(layer), 1, cached, state: null);
-        }
-
-        ComputeLogits(workspace, 0);
+        device.Upload<int>(_stepId, workspace.Ids with { Columns = 1, Stride = 1 });
+        _stepPosition.AsSpan().Fill(position);
+        device.Upload<int>(_stepPosition, workspace.Positions.Slice(0, 1));
+        SetFrequencies(workspace, position + 1);
+        _recording.Run(workspace, kv, compact, _step ??= RunStep);
+        kv.CommitStep();
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => _recording.Dispose();
 
     /// <summary>The name of a layer's tensor in a dump.</summary>
     public static string Stage(string name, int layer) => name + "." + layer.ToString(CultureInfo.InvariantCulture);
 
-    private void SetStepPosition(DecoderWorkspace workspace, int position)
+    // All that a step reads, its length and position included, lies in device memory: the same operations for every step.
+    private void RunStep(DecoderWorkspace workspace, KvStore kv, bool compact)
     {
-        _stepPosition.AsSpan().Fill(position);
-        SetPositions(workspace, _stepPosition);
+        device.Embed(weights.Embedding, workspace.Ids with { Columns = 1, Stride = 1 }, workspace.Hidden.Slice(0, 1));
+        Tensor rotary = workspace.Rotary.Slice(0, 1);
+        if (!compact)
+            device.RotaryTable(workspace.Positions.Slice(0, 1), workspace.Frequencies, rotary);
+        for (int layer = 0; layer < weights.Layers.Length; layer++)
+        {
+            KvLayer held = kv.StepLayer(layer);
+            if (compact)
+                device.RotaryTable(new Tensor(held.LengthAt, TensorType.I32, 1, 1), workspace.Frequencies, rotary);
+            RunLayer(workspace, weights.Layers[layer], held, 1, KvLayer.AtLength, state: null);
+        }
+
+        ComputeLogits(workspace, 0);
+        device.Increment(kv.DeviceLengths);
     }
 
     private void SetPositions(DecoderWorkspace workspace, ReadOnlySpan<int> rope)
@@ -105,11 +118,16 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         int length = 0;
         foreach (int position in rope)
             length = Math.Max(length, position + 1);
-        _rotary.ForLength(length, _frequencies);
-        device.Upload<float>(_frequencies, workspace.Frequencies);
+        SetFrequencies(workspace, length);
         Tensor positions = workspace.Positions.Slice(0, rows);
         device.Upload(rope, positions);
         device.RotaryTable(positions, workspace.Frequencies, workspace.Rotary.Slice(0, rows));
+    }
+
+    private void SetFrequencies(DecoderWorkspace workspace, int length)
+    {
+        _rotary.ForLength(length, _frequencies);
+        device.Upload<float>(_frequencies, workspace.Frequencies);
     }
 
     /// <summary>Runs one layer; returns the FLOPs that its operations counted, what was only measured left out.</summary>

@@ -167,6 +167,7 @@ internal sealed class LlavaRun : IDisposable
 
     public void Dispose()
     {
+        _decoder.Dispose();
         Kv.Dispose();
         _visionKv?.Dispose();
         _memory?.Dispose();

@@ -69,9 +69,11 @@ internal sealed partial class ModelOptions
     /// <summary>Opens the model; warnings go to standard error.</summary>
     public InferenceEngine Open(ParseResult parse, bool capped = true)
     {
+        string device = parse.GetRequiredValue(_device);
         var options = new EngineOptions
         {
-            Device = parse.GetRequiredValue(_device),
+            Device = device,
+            OpenDevice = device == SimulatedGpu.Name ? SimulatedGpu.Open : null,
             Threads = parse.GetValue(_threads),
             Map = !parse.GetValue(_noMap),
             MemoryCap = capped ? parse.GetValue(_memoryCap) : null,

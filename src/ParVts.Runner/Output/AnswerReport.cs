@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
+using ParVts.Engine.Compute;
 using ParVts.Engine.Generation;
 using ParVts.Engine.Scheduling;
 
@@ -17,6 +18,8 @@ internal sealed record AnswerReport(InferenceEngine Engine, Session Session, Gen
 
     private string Policy { get; } = Session.Policy;
 
+    private IReadOnlyList<KernelUse> KernelUses { get; } = Session.KernelUses;
+
     /// <summary>The members of <c>run --json</c>.</summary>
     public void Write(Utf8JsonWriter json)
     {
@@ -31,6 +34,8 @@ internal sealed record AnswerReport(InferenceEngine Engine, Session Session, Gen
         WriteTimes(json);
         WriteMemory(json);
         WriteTrace(json, Result.Trace);
+        if (KernelUses.Count > 0)
+            WriteKernels(json);
     }
 
     /// <summary>A line for people: speeds, times, memory.</summary>
@@ -70,6 +75,33 @@ internal sealed record AnswerReport(InferenceEngine Engine, Session Session, Gen
         json.WriteNumber("workspace", Result.Memory.Workspace);
         json.WriteNumber("peak_process", PeakProcessBytes());
         json.WriteNumber("planned", Result.Memory.Total);
+        json.WriteEndObject();
+    }
+
+    // A kernel by its name; where it ran in several specialisations, the one that ran most stands for it, and each is listed.
+    private void WriteKernels(Utf8JsonWriter json)
+    {
+        json.WriteStartObject("kernels");
+        foreach (IGrouping<string, KernelUse> kernel in KernelUses.GroupBy(use => use.Kernel).OrderBy(kernel => kernel.Key, StringComparer.Ordinal))
+        {
+            KernelUse[] uses = [.. kernel.OrderByDescending(use => use.Launches)];
+            json.WriteStartObject(kernel.Key);
+            json.WriteNumber("launches", uses.Sum(use => use.Launches));
+            json.WriteString("ptx_sha256", uses[0].PtxSha256);
+            json.WriteStartArray("specialisations");
+            foreach (KernelUse use in uses)
+            {
+                json.WriteStartObject();
+                json.WriteString("macros", use.Specialisation);
+                json.WriteNumber("launches", use.Launches);
+                json.WriteString("ptx_sha256", use.PtxSha256);
+                json.WriteEndObject();
+            }
+
+            json.WriteEndArray();
+            json.WriteEndObject();
+        }
+
         json.WriteEndObject();
     }
 

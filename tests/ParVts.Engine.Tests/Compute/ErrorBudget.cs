@@ -7,12 +7,12 @@ namespace ParVts.Engine.Tests.Compute;
 /// <summary>
 /// Contract C5: against float64, an operation may be at most twice as wrong as the naive float32 implementation on the
 /// same inputs, plus one unit in the last place. Wrong is the largest difference over all elements; the unit is that of
-/// the largest element of the truth.
+/// the largest element of the truth, in the output's type.
 /// </summary>
 internal static class ErrorBudget
 {
     /// <summary>Holds <paramref name="actual"/> to the budget.</summary>
-    public static void Check(string what, double[] truth, float[] naive, float[] actual)
+    public static void Check(string what, double[] truth, float[] naive, float[] actual, TensorType output = TensorType.F32)
     {
         double allowed = 0;
         double largest = 0;
@@ -24,7 +24,7 @@ internal static class ErrorBudget
             largest = Math.Max(largest, Math.Abs(truth[i]));
         }
 
-        allowed += Math.Max(MathF.BitIncrement((float)largest) - (float)largest, float.Epsilon);
+        allowed += Unit(output) * Math.Max(MathF.BitIncrement((float)largest) - (float)largest, float.Epsilon);
         for (int i = 0; i < truth.Length; i++)
         {
             bool good = double.IsFinite(truth[i])
@@ -34,7 +34,16 @@ internal static class ErrorBudget
                 Assert.Fail($"{what}: element {i} is {actual[i]:R}, the truth {truth[i]:R}, naive {naive[i]:R}, allowed error {allowed:E2}");
         }
     }
+
+    // Units of float32 in one of the type: its fraction has 23 bits, bfloat16's 7, float16's 10.
+    private static double Unit(TensorType type) => type switch
+    {
+        TensorType.BF16 => 1 << 16,
+        TensorType.F16 => 1 << 13,
+        _ => 1,
+    };
 }
+
 
 /// <summary>
 /// A matrix in memory with room round it: the content begins as NaN, and what lies beyond it must stay as it is.
@@ -77,6 +86,14 @@ internal sealed unsafe class TestMatrix : IDisposable
         return matrix;
     }
 
+    /// <summary>A copy in the same type.</summary>
+    public TestMatrix Copy()
+    {
+        var copy = new TestMatrix(Tensor.Type, Tensor.Rows, Tensor.Columns);
+        new ReadOnlySpan<byte>((void*)Tensor.Address, _bytes).CopyTo(new Span<byte>((void*)copy.Tensor.Address, _bytes));
+        return copy;
+    }
+
     /// <summary>A copy in F32 or F64.</summary>
     public TestMatrix As(TensorType type)
     {
@@ -93,10 +110,17 @@ internal sealed unsafe class TestMatrix : IDisposable
         return copy;
     }
 
+    /// <summary>The elements, widened where they are of a 16-bit type.</summary>
     public float[] Floats()
     {
         CheckGuards();
-        return new ReadOnlySpan<float>((void*)Tensor.Address, Tensor.Rows * Tensor.Columns).ToArray();
+        int count = Tensor.Rows * Tensor.Columns;
+        return Tensor.Type switch
+        {
+            TensorType.BF16 => [.. new ReadOnlySpan<ushort>((void*)Tensor.Address, count).ToArray().Select(bits => BitConverter.UInt32BitsToSingle((uint)bits << 16))],
+            TensorType.F16 => [.. new ReadOnlySpan<Half>((void*)Tensor.Address, count).ToArray().Select(half => (float)half)],
+            _ => new ReadOnlySpan<float>((void*)Tensor.Address, count).ToArray(),
+        };
     }
 
     public double[] Doubles()

@@ -179,6 +179,12 @@ internal abstract unsafe partial class PlainDevice<T> : ComputeDevice
         SegmentAttention(q, layer, plan, scale, output);
     }
 
+    public override void Increment(in Tensor counts)
+    {
+        for (int i = 0; i < counts.Columns; i++)
+            ((int*)counts.Address)[i]++;
+    }
+
     public override int RowTile => 1;
 
     public override void Activate(in Tensor x, Activation function, in Tensor output)
@@ -345,12 +351,22 @@ internal abstract unsafe partial class PlainDevice<T> : ComputeDevice
         };
     }
 
+    private static ushort Narrow(float value, TensorType type)
+    {
+        ushort narrow = 0;
+        var row = new Tensor((nint)(&value), TensorType.F32, 1, 1);
+        ParVts.Engine.Compute.Cuda.Narrowing.Row(row, type, new Span<ushort>(ref narrow));
+        return narrow;
+    }
+
     private static void Set(in Tensor tensor, int row, int column, T value)
     {
         long place = (long)row * tensor.Stride + column;
         if (tensor.Type == TensorType.F64)
             ((double*)tensor.Address)[place] = double.CreateChecked(value);
-        else
+        else if (tensor.Type == TensorType.F32)
             ((float*)tensor.Address)[place] = float.CreateChecked(value);
+        else
+            ((ushort*)tensor.Address)[place] = Narrow(float.CreateChecked(value), tensor.Type);
     }
 }

@@ -47,6 +47,9 @@ public enum FaultKind
 
     /// <summary>More instructions than <see cref="SimGpu.InstructionLimit"/> allows: a loop without end, most likely.</summary>
     Runaway,
+
+    /// <summary>A call of the driver that no correct host makes: a handle that was freed, an event that was never recorded …</summary>
+    HostMisuse,
 }
 
 /// <summary>A position in a grid or block.</summary>

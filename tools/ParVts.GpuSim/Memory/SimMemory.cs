@@ -128,10 +128,13 @@ public sealed unsafe class SimMemory : IDisposable
     internal static string Describe(Allocation a) =>
         $"allocation 0x{a.Address:x} of {a.Bytes} bytes{(a.Name.Length > 0 ? $" '{a.Name}'" : "")}";
 
+    /// <summary>Checks that a range lies in one allocation that is alive.</summary>
+    internal void CheckRange(ulong address, long bytes, string what) => Range(address, bytes, what);
+
     private Allocation Range(ulong address, long bytes, string what)
     {
         Allocation? a = Find(address);
-        if (a is null || address - a.Address + (ulong)bytes > (ulong)a.Bytes)
+        if (a is null || bytes < 0 || address - a.Address > (ulong)a.Bytes || (ulong)bytes > (ulong)a.Bytes - (address - a.Address))
             throw new SimFaultException(FaultKind.OutOfBounds, $"{what} of {bytes} bytes at 0x{address:x}{(a is null ? "" : $", {address - a.Address} bytes into {Describe(a)}")}", address);
         if (a.IsFreed)
             throw new SimFaultException(FaultKind.UseAfterFree, $"{what} of {bytes} bytes in {Describe(a)}, which was freed", address);

@@ -164,8 +164,11 @@ public sealed unsafe partial class CpuDevice : ComputeDevice
         Check(
             table.IsEmpty || (table.Rows == rows && table.Columns == layer.HeadDim),
             "RopeStore: the rotary table does not match");
-        Check(k.IsEmpty || (firstRow >= 0 && firstRow + rows <= layer.Length), "RopeStore: the layer does not hold these rows");
-        var work = new StoreWork { Q = q, K = k, V = v, Table = table, Layer = layer, FirstRow = firstRow };
+        bool step = firstRow == KvLayer.AtLength && layer.LengthAt != 0;
+        int first = step ? *(int*)layer.LengthAt : firstRow;
+        Check(
+            k.IsEmpty || (first >= 0 && first + rows <= (step ? layer.Capacity : layer.Length)), "RopeStore: the layer does not hold these rows");
+        var work = new StoreWork { Q = q, K = k, V = v, Table = table, Layer = layer, FirstRow = first };
         int chunks = Chunks(rows, q.Columns + k.Columns + v.Columns);
         work.Chunks = chunks;
         Pool.Run(chunks, &StoreRows, &work);
@@ -193,8 +196,17 @@ public sealed unsafe partial class CpuDevice : ComputeDevice
         CheckSame(q, output);
         Check(q.Rows == 1, "DecodeAttention takes one row");
         Check(q.Columns % (layer.HeadDim * layer.Heads) == 0, "DecodeAttention: heads are not a multiple of the KV heads");
-        Counters.AttentionFlopsReference += 4L * q.Columns * layer.Length;
-        Cpu.DecodeAttention.Run(Pool, q, layer, scale, output);
+        KvLayer held = layer.LengthAt == 0 ? layer : layer with { Length = *(int*)layer.LengthAt + 1 };
+        Counters.AttentionFlopsReference += 4L * q.Columns * held.Length;
+        Cpu.DecodeAttention.Run(Pool, q, held, scale, output);
+    }
+
+    /// <inheritdoc/>
+    public override void Increment(in Tensor counts)
+    {
+        Check(counts.Type == TensorType.I32 && counts.Rows == 1, "Increment takes a row of I32");
+        for (int i = 0; i < counts.Columns; i++)
+            counts.Integers[i]++;
     }
 
     /// <inheritdoc/>

@@ -21,6 +21,8 @@ public sealed unsafe partial class CudaDevice
 
     public override void Probe(in Tensor q, in KvLayer layer, AttentionPlan plan, float scale, in Tensor logSumExp, in Tensor rows, ProbeReduction reduction, in Tensor output) => throw new NotSupportedException();
 
+    public override void Increment(in Tensor counts) => throw new NotSupportedException();
+
     public override void KeepKeys(in KvLayer layer, in Tensor rows, int first = 0) => throw new NotSupportedException();
 
     public override void Activate(in Tensor x, Activation function, in Tensor output) => throw new NotSupportedException();

@@ -16,6 +16,9 @@ public sealed record CudaOptions
     /// <summary>Keep source lines in the kernels, for profilers.</summary>
     public bool LineInfo { get; init; }
 
+    /// <summary>Compile to PTX alone: for a driver that takes no machine code.</summary>
+    public bool PtxOnly { get; init; }
+
     /// <summary>Receives warnings, each said once.</summary>
     public Action<string>? Warning { get; init; }
 }
@@ -67,7 +70,7 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     public static CudaDevice Open(DriverApi driver, KernelCompiler compiler, CudaDeviceInfo info, string name, CudaOptions options)
     {
         var context = new CudaContext(driver, info);
-        var library = new KernelLibrary(context, new KernelCache(compiler, options.CacheFolder, options.Warning), options.LineInfo);
+        var library = new KernelLibrary(context, new KernelCache(compiler, options.CacheFolder, options.Warning), options);
         return new CudaDevice(new SharedContext(context, library, name));
     }
 
@@ -90,9 +93,9 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     /// <inheritdoc/>
     public override int RowAlignment => 16;
 
-    /// <summary>How often each kernel was launched by this queue, with the hash of the PTX that it came from.</summary>
-    internal IEnumerable<(string Kernel, string PtxSha256, long Launches)> Launches =>
-        _launches.Select(pair => (pair.Key.Kernel.Name, pair.Key.PtxSha256, pair.Value));
+    /// <inheritdoc/>
+    public override IReadOnlyList<KernelUse> KernelUses =>
+        [.. _launches.Select(pair => new KernelUse(pair.Key.Kernel.Name, pair.Key.Specialisation, pair.Key.PtxSha256, pair.Value))];
 
     /// <inheritdoc/>
     public override ComputeDevice Share()

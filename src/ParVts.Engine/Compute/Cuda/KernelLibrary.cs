@@ -33,14 +33,21 @@ internal readonly record struct KernelId(string File, string Entry, Macro A = de
     }
 }
 
-/// <summary>A kernel in a context, and the hash of the PTX that it came from.</summary>
-internal sealed record LoadedKernel(CudaKernel Kernel, string PtxSha256);
+/// <summary>A kernel in a context, its specialisation, and the hash of the PTX that it came from.</summary>
+internal sealed class LoadedKernel(CudaKernel kernel, string specialisation, string ptxSha256)
+{
+    public CudaKernel Kernel => kernel;
+
+    public string Specialisation => specialisation;
+
+    public string PtxSha256 => ptxSha256;
+}
 
 /// <summary>
 /// The kernels of a context: compiled, or read from the cache, when they are first asked for, and kept as long as the
 /// library. Any thread.
 /// </summary>
-internal sealed class KernelLibrary(CudaContext context, KernelCache cache, bool lineInfo) : IDisposable
+internal sealed class KernelLibrary(CudaContext context, KernelCache cache, CudaOptions options) : IDisposable
 {
     private readonly ConcurrentDictionary<KernelId, LoadedKernel> _kernels = new();
     private readonly Dictionary<string, (CudaModule Module, string Hash)> _modules = [];
@@ -70,15 +77,17 @@ internal sealed class KernelLibrary(CudaContext context, KernelCache cache, bool
             if (_kernels.TryGetValue(id, out LoadedKernel? there))
                 return there;
             Dictionary<string, string> definitions = id.Definitions();
-            string specialisation = id.File + " " + string.Join(' ', definitions.Select(pair => $"{pair.Key}={pair.Value}"));
-            if (!_modules.TryGetValue(specialisation, out (CudaModule Module, string Hash) loaded))
+            string specialisation = string.Join(' ', definitions.Select(pair => $"{pair.Key}={pair.Value}"));
+            string name = id.File + " " + specialisation;
+            if (!_modules.TryGetValue(name, out (CudaModule Module, string Hash) loaded))
             {
-                CompiledKernel compiled = cache.Get(KernelSources.Get(id.File), new KernelTarget(context.Device.Architecture, definitions, lineInfo));
+                var target = new KernelTarget(context.Device.Architecture, definitions, options.LineInfo, options.PtxOnly);
+                CompiledKernel compiled = cache.Get(KernelSources.Get(id.File), target);
                 loaded = (new CudaModule(context, compiled), System.Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(compiled.Ptx))));
-                _modules[specialisation] = loaded;
+                _modules[name] = loaded;
             }
 
-            return _kernels[id] = new LoadedKernel(loaded.Module.GetKernel(id.Entry), loaded.Hash);
+            return _kernels[id] = new LoadedKernel(loaded.Module.GetKernel(id.Entry), specialisation, loaded.Hash);
         }
     }
 }

@@ -1,0 +1,76 @@
+using System.Runtime.InteropServices;
+using ParVts.Cuda;
+using ParVts.Cuda.Compilation;
+using ParVts.Cuda.Native;
+using ParVts.GpuSim.Driver;
+
+namespace ParVts.GpuSim.Tests.Driver;
+
+/// <summary>A simulated driver for each test, with a context and a stream as the host code makes them.</summary>
+internal abstract class DriverTest
+{
+    protected SimDriver Driver { get; private set; } = null!;
+
+    protected DriverApi Api => Driver.Api;
+
+    protected CudaContext Context { get; private set; } = null!;
+
+    protected CudaStream Stream { get; private set; } = null!;
+
+    [SetUp]
+    public void Open()
+    {
+        Driver = new SimDriver();
+        Context = new CudaContext(Api, CudaDeviceInfo.All(Api)[0]);
+        Stream = new CudaStream(Context);
+    }
+
+    [TearDown]
+    public void Close()
+    {
+        Stream.Dispose();
+        Context.Dispose();
+        Driver.Dispose();
+    }
+
+    protected DeviceMemory Upload<T>(T[] data)
+        where T : unmanaged
+    {
+        var memory = new DeviceMemory(Context, Math.Max(16, Buffer.ByteLength(data)));
+        Stream.Upload(MemoryMarshal.AsBytes(data.AsSpan()), memory.Address);
+        return memory;
+    }
+
+    protected T[] Download<T>(DeviceMemory memory, int count)
+        where T : unmanaged
+    {
+        T[] data = new T[count];
+        Stream.Download(memory.Address, MemoryMarshal.AsBytes(data.AsSpan()));
+        return data;
+    }
+
+    /// <summary>A module of the tests' own kernels.</summary>
+    protected CudaModule Load(string file) => new(Context, new CompiledKernel(Nvrtc.Ptx(file), [], ""));
+
+    protected static ReadOnlySpan<byte> Bytes<T>(T[] data)
+        where T : unmanaged => MemoryMarshal.AsBytes(data.AsSpan());
+
+    protected static Span<float> Floats(PinnedMemory pinned) => MemoryMarshal.Cast<byte, float>(pinned.Span);
+
+    protected static float[] Random(int count, int seed, float scale = 1)
+    {
+        Random random = new(seed);
+        return [.. Enumerable.Range(0, count).Select(_ => scale * ((random.NextSingle() * 2) - 1))];
+    }
+
+    /// <summary>Expects a call to fail with a code.</summary>
+    protected static CudaException Refused(int code, Action call)
+    {
+        CudaException error = Assert.Throws<CudaException>(() => call());
+        Assert.That(error.Code, Is.EqualTo(code), error.Message);
+        return error;
+    }
+
+    /// <summary>The arguments of basic.cu's add.</summary>
+    protected readonly record struct AddArguments(ulong A, ulong B, ulong C, int Count);
+}
