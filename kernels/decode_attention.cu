@@ -3,7 +3,7 @@
 //   split s:   m = max of x_j,  l = sum of 2^(x_j - m),  a = sum of 2^(x_j - m) * v_j    x_j = scale * log2(e) * q.k_j, j in the split's pages
 //   decode_combine.cu:   out = sum of 2^(m_s - M) * a_s / sum of 2^(m_s - M) * l_s       M = max of m_s
 //
-// Shapes   q [heads, HEAD_DIM] float32; pages as in pages.cuh, of `*length_at` rows (of `length`, where that is null);
+// Shapes   q [heads, HEAD_DIM] float32; pages as in pages.cuh, of `length` rows, and `*length_at` more where that is not null;
 //          partials [heads, splits, HEAD_DIM + 2] float32: a, m, l. A split without a page writes m = -inf and l = 0 alone.
 // Launch   (kv_heads * parts, splits) blocks of 128 threads. GROUP query heads of one KV head in a block: parts * GROUP of them share a
 //          KV head. SHARED_BYTES of dynamic shared memory. A split takes ceil(pages / splits) neighbouring pages: the launch does not depend
@@ -29,6 +29,7 @@
 #define WARPS (TILE_THREADS / 32)
 #define WARP_HEADS ((GROUP + WARPS - 1) / WARPS)
 #define TILE (PAGE * DIM)
+#define BLOCKS (GROUP > 8 ? 3 : 4) // of a multiprocessor
 #define SHARED_BYTES (4 * TILE * sizeof(element) + GROUP * (DIM + SCORES + 1) * sizeof(float))
 
 #define MINUS_INFINITY __int_as_float(0xff800000)
@@ -41,7 +42,7 @@ __device__ inline float warp_max(float x)
     return x;
 }
 
-extern "C" __global__ void __launch_bounds__(TILE_THREADS) decode_attention(
+extern "C" __global__ void __launch_bounds__(TILE_THREADS, BLOCKS) decode_attention(
     const float* __restrict__ q, const element* const* __restrict__ pages, const int* __restrict__ length_at, int length, float scale,
     float* __restrict__ partials, int kv_heads, int parts)
 {
@@ -52,7 +53,7 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS) decode_attention(
     float* scores = queries + GROUP * DIM;
     float* corrections = scores + GROUP * SCORES;
 
-    int rows = length_at ? *length_at : length;
+    int rows = length + (length_at ? *length_at : 0);
     int page_count = (rows + PAGE - 1) / PAGE;
     int share = (page_count + gridDim.y - 1) / gridDim.y;
     int page = blockIdx.y * share;

@@ -11,6 +11,12 @@ struct Range
     int start, end, rule, value, sink, window, grid, heads;
 };
 
+// Query rows [start, end), and where their ranges lie among all.
+struct Segment
+{
+    int start, end, first_range, range_count;
+};
+
 // Whether the query at this place of its segment sees the key.
 __device__ inline bool sees(const Range& range, int query, int key)
 {

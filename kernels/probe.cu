@@ -9,7 +9,7 @@
 //   row_squares:         S = |O|^2, of which, with A and B, VisiPruner (arXiv 2510.17205) makes its cosines and norms
 //   sum_parts:           out[line] = weight * sum of parts[p][line] over p
 //
-// Shapes   q [R, heads * HEAD_DIM], lse float32 with strides; pages as in pages.cuh, `keys` rows; rows [n] and ranges as plans have them; key_mask a bit
+// Shapes   q [R, heads * HEAD_DIM], lse float32 with strides; pages as in pages.cuh, `keys` rows; rows [n] int32; segments and ranges as in plan.cuh; key_mask a bit
 //          for each key, key_bias float32 a key, head_masks (plan.cuh): null where the plan has none. out [.., keys] float32. attended
 //          [n, heads * HEAD_DIM] float32: O, a line for each named row. lse_of_rows: lse has a line for each row of q, not for each named row.
 // Launch   probe (pages, ceil(n / rows_per_block), heads / heads_per_block): block y, z writes line out + y * row_stride + z * head_stride.
@@ -27,24 +27,45 @@
 
 #define VECTORS 4                                           // multiplied with a tile at once
 #define TILE (PAGE * DIM)
-#define PROBE_BYTES (TILE * sizeof(element) + VECTORS * DIM * sizeof(float) + 16)
-#define VALUE_BYTES (2 * TILE * sizeof(element) + 2 * VECTORS * DIM * sizeof(float) + 16)
+#define MOST_ROWS 64                                        // of a block
+#define PROBE_BYTES (TILE * sizeof(element) + VECTORS * DIM * sizeof(float) + MOST_ROWS * sizeof(ProbeRow) + 16)
+#define VALUE_BYTES (2 * TILE * sizeof(element) + 2 * VECTORS * DIM * sizeof(float))
 #define MINUS_INFINITY __int_as_float(0xff800000)
 
-struct ProbeRow
-{
-    int row, place, first_range, range_count; // place: the row's in its segment
-};
-
-// What a plan shows, beside its rows.
+// What a plan shows.
 struct View
 {
+    const Segment* segments;
+    int segment_count;
     const Range* ranges;
     const bits32* key_mask;
     const float* key_bias;
     const bits32* head_masks;
     int heads;
 };
+
+// A named row, its place in its segment, and the segment's ranges.
+struct ProbeRow
+{
+    int row, place, first_range, range_count;
+};
+
+__device__ inline ProbeRow locate(const View& view, int row)
+{
+    ProbeRow found = {row, 0, 0, 0};
+    for (int i = 0; i < view.segment_count; i++)
+    {
+        Segment segment = view.segments[i];
+        if (row >= segment.start && row < segment.end)
+        {
+            found.place = row - segment.start;
+            found.first_range = segment.first_range;
+            found.range_count = segment.range_count;
+        }
+    }
+
+    return found;
+}
 
 __device__ inline bool sees(const View& view, const ProbeRow& row, int head, int key)
 {
@@ -75,7 +96,7 @@ __device__ inline bool meets(const View& view, const ProbeRow& row, int page)
 
 // VECTORS heads' vectors into shared memory: that of entry e is row e / width, head first_head + e % width; entries from `entries` on are zero.
 __device__ inline void load_vectors(
-    float* to, const float* __restrict__ from, int stride, const ProbeRow* rows, int first_head, int width, int entry, int entries)
+    float* to, const float* __restrict__ from, int stride, const int* rows, int first_head, int width, int entry, int entries)
 {
     for (int i = threadIdx.x; i < VECTORS * DIM; i += TILE_THREADS)
     {
@@ -84,7 +105,7 @@ __device__ inline void load_vectors(
         float x = 0.0f;
         if (e < entries && d < HEAD_DIM)
         {
-            int row = rows ? rows[e / width].row : e / width;
+            int row = rows ? rows[e / width] : e / width;
             x = from[(long long)row * stride + (first_head + e % width) * HEAD_DIM + d];
         }
 
@@ -92,21 +113,21 @@ __device__ inline void load_vectors(
     }
 }
 
-extern "C" __global__ void __launch_bounds__(TILE_THREADS) probe(
-    const float* __restrict__ q, int q_stride, const element* const* __restrict__ pages, int keys, const ProbeRow* __restrict__ rows, int row_count,
-    int rows_per_block, const Range* __restrict__ ranges, const bits32* __restrict__ key_mask, const float* __restrict__ key_bias,
+extern "C" __global__ void __launch_bounds__(TILE_THREADS, 4) probe(
+    const float* __restrict__ q, int q_stride, const element* const* __restrict__ pages, int keys, const int* __restrict__ rows, int row_count,
+    int rows_per_block, const Segment* __restrict__ segments, int segment_count, const Range* __restrict__ ranges, const bits32* __restrict__ key_mask, const float* __restrict__ key_bias,
     const bits32* __restrict__ head_masks, float scale, const float* __restrict__ lse, int lse_stride, int lse_of_rows, int heads, int kv_heads,
     int heads_per_block, float weight, float* __restrict__ out, long long row_stride, long long head_stride)
 {
     extern __shared__ __align__(16) element shared[];
     element* tile = shared;
     float* vectors = (float*)(shared + TILE);
-    int* seen = (int*)(vectors + VECTORS * DIM);
-    View view = {ranges, key_mask, key_bias, head_masks, heads};
+    ProbeRow* own = (ProbeRow*)(vectors + VECTORS * DIM); // the block's rows
+    int* seen = (int*)(own + MOST_ROWS);
+    View view = {segments, segment_count, ranges, key_mask, key_bias, head_masks, heads};
     int page = blockIdx.x;
     int first_row = blockIdx.y * rows_per_block;
     int count = min(rows_per_block, row_count - first_row);
-    const ProbeRow* own = rows + first_row;
     int key = page * PAGE + (threadIdx.x >> 2);
     int part = threadIdx.x & 3;
     float totals[2] = {};
@@ -116,6 +137,7 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS) probe(
     __syncthreads();
     for (int i = threadIdx.x; i < count; i += TILE_THREADS)
     {
+        own[i] = locate(view, rows[first_row + i]);
         if (meets(view, own[i], page))
             *seen = 1;
     }
@@ -132,7 +154,7 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS) probe(
         float sums[2] = {};
         for (int entry = 0; entry < width * count; entry += VECTORS)
         {
-            load_vectors(vectors, q, q_stride, own, head, width, entry, width * count);
+            load_vectors(vectors, q, q_stride, rows + first_row, head, width, entry, width * count);
             copy_wait<0>();
             __syncthreads();
             float products[2][VECTORS];
@@ -145,7 +167,7 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS) probe(
                 int at = key + k * (PAGE / 2);
                 if (e >= width * count || at >= keys)
                     continue;
-                const ProbeRow row = own[e / width];
+                ProbeRow row = own[e / width];
                 int h = head + e % width;
                 if (!sees(view, row, h, at))
                     continue;
@@ -166,17 +188,17 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS) probe(
         line[key + part * (PAGE / 2)] = weight * (part ? totals[1] : totals[0]);
 }
 
-extern "C" __global__ void __launch_bounds__(TILE_THREADS) row_log_sum_exp(
-    const float* __restrict__ q, int q_stride, const element* const* __restrict__ pages, int keys, const ProbeRow* __restrict__ rows,
-    const Range* __restrict__ ranges, const bits32* __restrict__ key_mask, const float* __restrict__ key_bias,
+extern "C" __global__ void __launch_bounds__(TILE_THREADS, 4) row_log_sum_exp(
+    const float* __restrict__ q, int q_stride, const element* const* __restrict__ pages, int keys, const int* __restrict__ rows,
+    const Segment* __restrict__ segments, int segment_count, const Range* __restrict__ ranges, const bits32* __restrict__ key_mask, const float* __restrict__ key_bias,
     const bits32* __restrict__ head_masks, float scale, int heads, int kv_heads, float* __restrict__ lse, int lse_stride)
 {
     extern __shared__ __align__(16) element shared[];
     element* tile = shared;
     float* vectors = (float*)(shared + TILE);
     float2* parts = (float2*)tile;
-    View view = {ranges, key_mask, key_bias, head_masks, heads};
-    const ProbeRow row = rows[blockIdx.x];
+    View view = {segments, segment_count, ranges, key_mask, key_bias, head_masks, heads};
+    ProbeRow row = locate(view, rows[blockIdx.x]);
     int group = heads / kv_heads;
     int part = threadIdx.x & 3;
     for (int entry = 0; entry < group; entry += VECTORS)
@@ -227,9 +249,9 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS) row_log_sum_exp(
     }
 }
 
-extern "C" __global__ void __launch_bounds__(TILE_THREADS) value_probe(
+extern "C" __global__ void __launch_bounds__(TILE_THREADS, 4) value_probe(
     const float* __restrict__ q, int q_stride, const float* __restrict__ attended, int attended_stride, const element* const* __restrict__ pages,
-    int keys, const ProbeRow* __restrict__ rows, const Range* __restrict__ ranges, const bits32* __restrict__ key_mask,
+    int keys, const int* __restrict__ rows, const Segment* __restrict__ segments, int segment_count, const Range* __restrict__ ranges, const bits32* __restrict__ key_mask,
     const float* __restrict__ key_bias, const bits32* __restrict__ head_masks, float scale, const float* __restrict__ lse, int lse_stride,
     int lse_of_rows, int heads, int kv_heads, float* __restrict__ out)
 {
@@ -238,8 +260,8 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS) value_probe(
     element* value_tile = shared + TILE;
     float* queries = (float*)(shared + 2 * TILE);
     float* vectors = queries + VECTORS * DIM;
-    View view = {ranges, key_mask, key_bias, head_masks, heads};
-    const ProbeRow row = rows[blockIdx.y];
+    View view = {segments, segment_count, ranges, key_mask, key_bias, head_masks, heads};
+    ProbeRow row = locate(view, rows[blockIdx.y]);
     int page = blockIdx.x;
     int kv_head = blockIdx.z;
     int group = heads / kv_heads;
@@ -256,7 +278,7 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS) value_probe(
         for (int entry = 0; entry < group; entry += VECTORS)
         {
             load_vectors(queries, q, q_stride, rows + blockIdx.y, kv_head * group, group, entry, group);
-            load_vectors(vectors, attended + (long long)blockIdx.y * attended_stride, 0, nullptr, kv_head * group, group, entry, group);
+            load_vectors(vectors, attended + (long long)blockIdx.y * attended_stride, 0, 0, kv_head * group, group, entry, group);
             copy_wait<0>();
             __syncthreads();
             if (entry == 0)

@@ -7,7 +7,7 @@
 //
 // Shapes   positions [R, 3] int32; frequencies [half] float32; component [half] int32 or null; out, table [R, 2 * half] float32.
 //          q [R, heads * HEAD_DIM], k, v [R, kv_heads * HEAD_DIM] float32 with strides of their own, multiples of 4; q or k (with v) may be null, and
-//          the table: nothing is rotated then. HEAD_DIM a multiple of 8. Pages as in pages.cuh. First is `*row_at`, or first_row where that is null.
+//          the table: nothing is rotated then. HEAD_DIM a multiple of 8. Pages as in pages.cuh. First is first_row, and `*row_at` more where that is not null.
 // Launch   rotary_table: one block of THREADS a row. rope_store: (R, n) blocks of THREADS; the n of a row share its pieces, so that a single
 //          row, too, is spread over the GPU.
 // Bytes    q twice, k and v once (4 each), the table from cache, 2 for every stored value.
@@ -85,7 +85,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) rope_store(
 
     if (!k)
         return;
-    int stored = (row_at ? *row_at : first_row) + row;
+    int stored = first_row + (row_at ? *row_at : 0) + row;
     element* page = pages[stored / PAGE] + stored % PAGE * DIM;
     for (int piece = thread; piece < kv_heads * PAIRS; piece += stride)
     {
