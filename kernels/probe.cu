@@ -41,7 +41,6 @@ struct View
     const bits32* key_mask;
     const float* key_bias;
     const bits32* head_masks;
-    int heads;
 };
 
 // A named row, its place in its segment, and the segment's ranges.
@@ -67,14 +66,14 @@ __device__ inline ProbeRow locate(const View& view, int row)
     return found;
 }
 
-__device__ inline bool sees(const View& view, const ProbeRow& row, int head, int key)
+__device__ inline bool sees(const View& view, const ProbeRow& row, int heads, int head, int key)
 {
     if (view.key_mask && !(view.key_mask[key >> 5] >> (key & 31) & 1))
         return false;
     for (int i = row.first_range; i < row.first_range + row.range_count; i++)
     {
         if (sees(view.ranges[i], row.place, key))
-            return !skips(view.ranges[i], view.head_masks, view.heads, head);
+            return !skips(view.ranges[i], view.head_masks, heads, head);
     }
 
     return false;
@@ -115,8 +114,7 @@ __device__ inline void load_vectors(
 
 extern "C" __global__ void __launch_bounds__(TILE_THREADS, 4) probe(
     const float* __restrict__ q, int q_stride, const element* const* __restrict__ pages, int keys, const int* __restrict__ rows, int row_count,
-    int rows_per_block, const Segment* __restrict__ segments, int segment_count, const Range* __restrict__ ranges, const bits32* __restrict__ key_mask, const float* __restrict__ key_bias,
-    const bits32* __restrict__ head_masks, float scale, const float* __restrict__ lse, int lse_stride, int lse_of_rows, int heads, int kv_heads,
+    int rows_per_block, View view, float scale, const float* __restrict__ lse, int lse_stride, int lse_of_rows, int heads, int kv_heads,
     int heads_per_block, float weight, float* __restrict__ out, long long row_stride, long long head_stride)
 {
     extern __shared__ __align__(16) element shared[];
@@ -124,7 +122,6 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS, 4) probe(
     float* vectors = (float*)(shared + TILE);
     ProbeRow* own = (ProbeRow*)(vectors + VECTORS * DIM); // the block's rows
     int* seen = (int*)(own + MOST_ROWS);
-    View view = {segments, segment_count, ranges, key_mask, key_bias, head_masks, heads};
     int page = blockIdx.x;
     int first_row = blockIdx.y * rows_per_block;
     int count = min(rows_per_block, row_count - first_row);
@@ -169,9 +166,9 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS, 4) probe(
                     continue;
                 ProbeRow row = own[e / width];
                 int h = head + e % width;
-                if (!sees(view, row, h, at))
+                if (!sees(view, row, heads, h, at))
                     continue;
-                float bias = (key_bias ? key_bias[at] : 0.0f) - lse[(long long)(lse_of_rows ? row.row : first_row + e / width) * lse_stride + h];
+                float bias = (view.key_bias ? view.key_bias[at] : 0.0f) - lse[(long long)(lse_of_rows ? row.row : first_row + e / width) * lse_stride + h];
                 sums[k] += expf(fmaf(scale, product, bias));
             }
 
@@ -190,14 +187,12 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS, 4) probe(
 
 extern "C" __global__ void __launch_bounds__(TILE_THREADS, 4) row_log_sum_exp(
     const float* __restrict__ q, int q_stride, const element* const* __restrict__ pages, int keys, const int* __restrict__ rows,
-    const Segment* __restrict__ segments, int segment_count, const Range* __restrict__ ranges, const bits32* __restrict__ key_mask, const float* __restrict__ key_bias,
-    const bits32* __restrict__ head_masks, float scale, int heads, int kv_heads, float* __restrict__ lse, int lse_stride)
+    View view, float scale, int heads, int kv_heads, float* __restrict__ lse, int lse_stride)
 {
     extern __shared__ __align__(16) element shared[];
     element* tile = shared;
     float* vectors = (float*)(shared + TILE);
     float2* parts = (float2*)tile;
-    View view = {segments, segment_count, ranges, key_mask, key_bias, head_masks, heads};
     ProbeRow row = locate(view, rows[blockIdx.x]);
     int group = heads / kv_heads;
     int part = threadIdx.x & 3;
@@ -223,9 +218,9 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS, 4) row_log_sum_exp(
             {
                 float score = quad_share(products[k]);
                 int key = page * PAGE + (threadIdx.x >> 2) + k * (PAGE / 2);
-                if (entry + part >= group || key >= keys || !sees(view, row, head, key))
+                if (entry + part >= group || key >= keys || !sees(view, row, heads, head, key))
                     continue;
-                score = fmaf(scale, score, key_bias ? key_bias[key] : 0.0f);
+                score = fmaf(scale, score, view.key_bias ? view.key_bias[key] : 0.0f);
                 float largest = fmaxf(maximum, score);
                 sum = sum * expf(maximum - largest) + expf(score - largest);
                 maximum = largest;
@@ -251,8 +246,7 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS, 4) row_log_sum_exp(
 
 extern "C" __global__ void __launch_bounds__(TILE_THREADS, 4) value_probe(
     const float* __restrict__ q, int q_stride, const float* __restrict__ attended, int attended_stride, const element* const* __restrict__ pages,
-    int keys, const int* __restrict__ rows, const Segment* __restrict__ segments, int segment_count, const Range* __restrict__ ranges, const bits32* __restrict__ key_mask,
-    const float* __restrict__ key_bias, const bits32* __restrict__ head_masks, float scale, const float* __restrict__ lse, int lse_stride,
+    int keys, const int* __restrict__ rows, View view, float scale, const float* __restrict__ lse, int lse_stride,
     int lse_of_rows, int heads, int kv_heads, float* __restrict__ out)
 {
     extern __shared__ __align__(16) element shared[];
@@ -260,7 +254,6 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS, 4) value_probe(
     element* value_tile = shared + TILE;
     float* queries = (float*)(shared + 2 * TILE);
     float* vectors = queries + VECTORS * DIM;
-    View view = {segments, segment_count, ranges, key_mask, key_bias, head_masks, heads};
     ProbeRow row = locate(view, rows[blockIdx.y]);
     int page = blockIdx.x;
     int kv_head = blockIdx.z;
@@ -310,9 +303,9 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS, 4) value_probe(
                 float projection = quad_share(projections[k]);
                 int at = key + k * (PAGE / 2);
                 int head = kv_head * group + entry + part;
-                if (entry + part >= group || at >= keys || !sees(view, row, head, at))
+                if (entry + part >= group || at >= keys || !sees(view, row, heads, head, at))
                     continue;
-                float bias = (key_bias ? key_bias[at] : 0.0f) - lse[(long long)(lse_of_rows ? row.row : blockIdx.y) * lse_stride + head];
+                float bias = (view.key_bias ? view.key_bias[at] : 0.0f) - lse[(long long)(lse_of_rows ? row.row : blockIdx.y) * lse_stride + head];
                 float p = expf(fmaf(scale, score, bias));
                 shares[k] = fmaf(p, projection, shares[k]);
                 squares[k] = fmaf(p * p, lengths[k], squares[k]);
