@@ -224,6 +224,8 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
             return;
         _disposed = true;
         _scratch?.Dispose();
+        foreach (DeviceBuffer buffer in _partials)
+            buffer.Dispose();
         _received?.Dispose();
         _staging.Dispose();
         _stream.Dispose();
