@@ -8,6 +8,9 @@ internal struct SelectTopArguments
     public ulong Scores;
     public int Count;
     public int Keep;
+
+    /// <summary>Is added to every place.</summary>
+    public int First;
     public ulong Kept;
     public ulong Rest;
     public ulong Margin;
