@@ -46,7 +46,7 @@ internal sealed class SpeedTests : SimTest
     public void Rates(bool bare)
     {
         if (bare)
-            Bare();
+            (Gpu.DetectRaces, Gpu.DetectUnwritten, Gpu.CountMemory) = (false, false, false);
         const int N = 1 << 20;
         SimModule speed = Gpu.LoadModule(Nvrtc.Ptx(File)), basic = Gpu.LoadModule(Nvrtc.Ptx("basic.cu"));
         ulong big = _big = Upload(new float[4 * N]), small = Upload(Random(N, 1)), other = Upload(Random(N, 2));
@@ -72,8 +72,6 @@ internal sealed class SpeedTests : SimTest
             TestContext.Progress.WriteLine($"empty launch of {blocks} blocks: {time:0.0} us, {(GC.GetTotalAllocatedBytes() - bytes) / Launches} bytes allocated");
         }
     }
-
-    private void Bare() => Gpu.DetectRaces = false;
 
     private void Measure(string name, SimKernel kernel, Dim3 grid, Dim3 block, byte[] parameters)
     {
