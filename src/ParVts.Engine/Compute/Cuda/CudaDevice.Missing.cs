@@ -15,8 +15,6 @@ public sealed unsafe partial class CudaDevice
 
     public override void RopeStore(in Tensor q, in Tensor k, in Tensor v, in Tensor table, in KvLayer layer, int firstRow) => throw new NotSupportedException();
 
-    public override void SegmentAttention(in Tensor q, in KvLayer layer, AttentionPlan plan, float scale, in Tensor output, in Tensor logSumExp = default) => throw new NotSupportedException();
-
     public override void DecodeAttention(in Tensor q, in KvLayer layer, float scale, in Tensor output) => throw new NotSupportedException();
 
     public override void Probe(in Tensor q, in KvLayer layer, AttentionPlan plan, float scale, in Tensor logSumExp, in Tensor rows, ProbeReduction reduction, in Tensor output) => throw new NotSupportedException();

@@ -221,6 +221,7 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
             return;
         _disposed = true;
         _scratch?.Dispose();
+        _planMemory?.Dispose();
         _received?.Dispose();
         _staging.Dispose();
         _stream.Dispose();
