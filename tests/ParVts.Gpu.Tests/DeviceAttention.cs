@@ -24,16 +24,19 @@ internal sealed record AttentionShape(int HeadDim, int Heads, int KvHeads, Tenso
 internal sealed record AttentionResult(float[] Output, float[] LogSumExp, LaunchCounts? Counts)
 {
     /// <summary>Matrix instructions, of a whole warp each; only the simulated GPU counts them.</summary>
-    public long Products => Count("mma") / 32;
+    public long Products => Required.MatrixOperations;
 
     /// <summary>Pieces of 16 bytes of keys and values that were fetched.</summary>
-    public long Copies => Count("cp.async.cg");
+    public long Copies => Required.ByText.Where(pair => pair.Key.StartsWith("cp.async.cg", StringComparison.Ordinal)).Sum(pair => pair.Value);
 
-    private long Count(string opcode)
+    private LaunchCounts Required
     {
-        if (Counts is null)
-            Assert.Ignore("a real GPU does not count what it executes");
-        return Counts!.ByText.Where(pair => pair.Key.StartsWith(opcode, StringComparison.Ordinal)).Sum(pair => pair.Value);
+        get
+        {
+            if (Counts is null)
+                Assert.Ignore("a real GPU does not count what it executes");
+            return Counts!;
+        }
     }
 }
 
@@ -105,22 +108,23 @@ internal sealed unsafe class DeviceAttention : IDisposable
         }
     }
 
-    /// <summary>Attends by the plan, in its own tiles or in <paramref name="tiles"/>.</summary>
-    public AttentionResult Run(AttentionPlan plan, AttentionTile[]? tiles = null)
+    /// <summary>Attends by the plan, in its own tiles or in <paramref name="tiles"/>; with the log-sum-exp or without.</summary>
+    public AttentionResult Run(AttentionPlan plan, AttentionTile[]? tiles = null, bool sums = true)
     {
         _gpu.Device.Upload<float>(Queries, _queries);
         Tensor output = Empty(Shape.Type, Rows, _queries.Columns + Room) with { Columns = _queries.Columns };
-        Tensor sums = Empty(TensorType.F32, Rows, Shape.Heads + 1) with { Columns = Shape.Heads };
+        Tensor logs = sums ? Empty(TensorType.F32, Rows, Shape.Heads + 1) with { Columns = Shape.Heads } : default;
         long flops = _gpu.Device.Counters.AttentionFlops;
         if (tiles is null)
-            _gpu.Device.SegmentAttention(_queries, _layer, plan, Shape.Scale, output, sums);
+            _gpu.Device.SegmentAttention(_queries, _layer, plan, Shape.Scale, output, logs);
         else
-            _gpu.Device.SegmentAttention(_queries, _layer, plan, Shape.Scale, output, sums, tiles);
+            _gpu.Device.SegmentAttention(_queries, _layer, plan, Shape.Scale, output, logs, tiles);
         Assert.That(_gpu.Device.Counters.AttentionFlops - flops, Is.EqualTo(4 * Shape.HeadDim * plan.CountPairs(Shape.Heads)));
         ushort[] bits = new ushort[Rows * output.Columns];
-        float[] logSumExp = new float[Rows * Shape.Heads];
+        float[] logSumExp = new float[logs.Rows * logs.Columns];
         _gpu.Device.Download(output, bits.AsSpan());
-        _gpu.Device.Download(sums, logSumExp.AsSpan());
+        if (sums)
+            _gpu.Device.Download(logs, logSumExp.AsSpan());
         return new AttentionResult([.. bits.Select(Value)], logSumExp, _gpu.Sim?.Counters.Kernels["segment_attention"].Last);
     }
 

@@ -3,6 +3,7 @@ using ParVts.Engine.Compute;
 using ParVts.Engine.Compute.Cuda;
 using ParVts.Engine.Formats;
 using ParVts.Engine.Tests.Compute;
+using ParVts.GpuSim;
 
 namespace ParVts.Gpu.Tests;
 
@@ -172,6 +173,28 @@ internal sealed class SegmentAttentionTests : DeviceTest
         Assert.That(dense.Copies, Is.EqualTo(2 * 64 * 2 * 2 * 28));
         Assert.That(packed.Copies, Is.EqualTo(2 * 64 * 2 * 2 * (6 + 4 + 14)));
         Assert.That(packed.Products, Is.LessThan(dense.Products));
+    }
+
+    [Test]
+    public void No_access_meets_a_bank_conflict_and_every_byte_moves_once([Values(16, 32, 48, 64, 72, 80, 96, 128, 160)] int headDim)
+    {
+        using var attention = new DeviceAttention(Gpu, new Random(headDim), new AttentionShape(headDim, 2, 2, TensorType.BF16), 128, 192);
+        var plan = new AttentionPlan();
+        plan.AddSegment(0, 128);
+        plan.AddRange(new KeyRange(0, 192, KeyRule.Full));
+        if (Gpu.Sim is null)
+            Assert.Ignore("a real GPU does not count what it executes");
+        Gpu.Sim!.Gpu.CountMemory = true;
+        LaunchCounts counts = attention.Run(plan, sums: false).Counts!;
+        Gpu.Sim.Gpu.CountMemory = false;
+        Assert.That(counts.Shared.Passes, Is.Positive);
+        Assert.That(counts.Shared.Conflicts, Is.Zero, string.Join(", ", counts.ConflictsByLine));
+
+        // Two tiles and two heads: queries once, three pages of keys and values; beside them a few words of the work list a warp.
+        long asked = 4 * (64L * headDim * sizeof(float) + 3 * 2 * 64 * attention.Shape.Padded * sizeof(ushort));
+        Assert.That(32 * counts.Loaded.Sectors, Is.InRange(asked, asked * 1.05 + 4 * 4 * 32 * 48));
+        long written = 4L * 64 * headDim * sizeof(ushort);
+        Assert.That(32 * counts.Stored.Sectors, Is.InRange(written, headDim % 16 == 0 ? written : written * 1.25));
     }
 
     [Test]

@@ -58,6 +58,29 @@ public sealed unsafe partial class CpuDevice
     }
 
     /// <inheritdoc/>
+    public override void SelectTop(in Tensor scores, int offset, in Tensor kept, in Tensor rest)
+    {
+        Check(kept.Columns <= scores.Columns, "SelectTop: more are kept than there are");
+        Check(rest.IsEmpty || rest.Columns == scores.Columns - kept.Columns, "SelectTop: shapes do not match");
+        Ranking.Top(scores, offset, kept, rest);
+    }
+
+    /// <inheritdoc/>
+    public override void ResolveRows(in Tensor template, in Tensor places, in Tensor rows, in Tensor output)
+    {
+        Check(template.Columns == output.Columns && places.Columns == rows.Columns, "ResolveRows: shapes do not match");
+        CheckIndices(places, rows.Columns);
+        Ranking.Resolve(template, places, rows, output);
+    }
+
+    /// <inheritdoc/>
+    public override void ScoreShare(in Tensor scores, in Tensor places, in Tensor output)
+    {
+        CheckIndices(places, scores.Columns);
+        Ranking.Share(scores, places, output);
+    }
+
+    /// <inheritdoc/>
     public override void PathWeights(in Tensor logSumExp, in Tensor first, in Tensor second, in Tensor output)
     {
         Check(first.Columns == second.Columns && first.Columns == output.Columns, "PathWeights: shapes do not match");

@@ -56,8 +56,14 @@ public sealed unsafe partial class CpuDevice : ComputeDevice
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
         _shared.Acquire();
-        return new CpuDevice(_shared);
+        return new CpuDevice(_shared) { Defers = Defers };
     }
+
+    /// <summary>Decisions are read back as late as they may be, as on a device that runs ahead of the host: for tests.</summary>
+    internal bool Defers { get; init; }
+
+    /// <inheritdoc/>
+    public override bool RunsAhead => Defers;
 
     /// <inheritdoc/>
     public override DeviceBuffer Allocate(long bytes)
