@@ -1,58 +1,33 @@
-// Activations, element by element, and the gated MLP (arXiv 2002.05202).
+// Activations, element by element, the gated MLP (arXiv 2002.05202), and plain conversion.
 //
-//   activate:        x = f(x)                  gated_activate:  out = f(gate) * up
-//   f: 0 silu, 1 quick-gelu, 2 gelu (erf), 3 gelu (tanh), 4 relu; FUNCTION at compile time.
+//   activate:        out = f(x)                gated_activate:  out = f(gate) * up
+//   f by FUNCTION at compile time (apply.cuh); -1 makes activate a conversion from float32 to ELEMENT.
 //
-// Shapes   n elements, a multiple of 4: gate, up, x float32 contiguous; out ELEMENT.
-// Launch   blocks of 256 over n / 4.
+// Shapes   gate, up, x [rows, columns] float32, strides multiples of 4; out [rows, columns] ELEMENT, stride a multiple of 8 (of 4
+//          for float32). Columns are any number.
+// Launch   one block of 256 for 1024 columns of a row: grid (rows, columns / 1024 rounded up).
 // Bytes    gated_activate: 8 read, sizeof(ELEMENT) written a value; activate: 4 read, sizeof(ELEMENT) written.
-#include "types.cuh"
+// Why so   memory-bound: each byte moves once, in 16-byte pieces.
+#include "apply.cuh"
+#include "columns.cuh"
 
-#ifndef FUNCTION
-#define FUNCTION 0
-#endif
-
-__device__ inline float apply(float x)
+extern "C" __global__ void __launch_bounds__(256) activate(const float* x, int x_stride, element* out, int out_stride, int columns)
 {
-#if FUNCTION == 0
-    return x / (1.0f + expf(-x));
-#elif FUNCTION == 1
-    return x / (1.0f + expf(-1.702f * x));
-#elif FUNCTION == 2
-    return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
-#elif FUNCTION == 3
-    return 0.5f * x * (1.0f + tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x)));
-#else
-    return fmaxf(x, 0.0f);
-#endif
-}
-
-extern "C" __global__ void __launch_bounds__(256) activate(const float* __restrict__ x, element* __restrict__ out, int n)
-{
-    int place = blockIdx.x * 256 + threadIdx.x;
-    if (4 * place >= n)
+    int column = 4 * (blockIdx.y * 256 + threadIdx.x);
+    if (column >= columns)
         return;
-    float4 v = ((const float4*)x)[place];
-    element4 z;
-    z.x = narrow(apply(v.x));
-    z.y = narrow(apply(v.y));
-    z.z = narrow(apply(v.z));
-    z.w = narrow(apply(v.w));
-    ((element4*)out)[place] = z;
+    float4 v = load4(x + (long long)blockIdx.x * x_stride, column, columns);
+    store4(out + (long long)blockIdx.x * out_stride, column, columns, apply4(v));
 }
 
 extern "C" __global__ void __launch_bounds__(256) gated_activate(
-    const float* __restrict__ gate, const float* __restrict__ up, element* __restrict__ out, int n)
+    const float* gate, int gate_stride, const float* up, int up_stride, element* out, int out_stride, int columns)
 {
-    int place = blockIdx.x * 256 + threadIdx.x;
-    if (4 * place >= n)
+    int column = 4 * (blockIdx.y * 256 + threadIdx.x);
+    if (column >= columns)
         return;
-    float4 g = ((const float4*)gate)[place];
-    float4 u = ((const float4*)up)[place];
-    element4 z;
-    z.x = narrow(apply(g.x) * u.x);
-    z.y = narrow(apply(g.y) * u.y);
-    z.z = narrow(apply(g.z) * u.z);
-    z.w = narrow(apply(g.w) * u.w);
-    ((element4*)out)[place] = z;
+    float4 g = apply4(load4(gate + (long long)blockIdx.x * gate_stride, column, columns));
+    float4 u = load4(up + (long long)blockIdx.x * up_stride, column, columns);
+    float4 z = make_float4(g.x * u.x, g.y * u.y, g.z * u.z, g.w * u.w);
+    store4(out + (long long)blockIdx.x * out_stride, column, columns, z);
 }

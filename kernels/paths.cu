@@ -3,11 +3,12 @@
 //   path_weights:  w[i] = mean over heads of sigma(lse[first[i], h] - lse[second[i], h])
 //   fuse_paths:    x[first[i]] = w[i] * x[first[i]] + (1 - w[i]) * x[second[i]]
 //
-// Shapes   lse [rows, heads] float32, -inf where a row saw nothing; x [rows, columns] float32, columns and stride multiples of 4;
-//          first, second, w [n]. No row twice among first, none of second among first.
+// Shapes   lse [rows, heads] float32, -inf where a row saw nothing; x [rows, columns] float32, stride a multiple of 4, columns any
+//          number; first, second, w [n]. No row twice among first, none of second among first.
 // Launch   path_weights: one warp a row, 8 warps a block. fuse_paths: one block of THREADS a row.
 // Bytes    path_weights 8 * heads a row; fuse_paths reads two rows and writes one: 12 * columns.
 // Why so   written as a sum of two products, so that a weight of 1 leaves the first row's bits alone, as on the CPU.
+#include "columns.cuh"
 #include "reduce.cuh"
 
 #ifndef THREADS
@@ -37,13 +38,14 @@ extern "C" __global__ void __launch_bounds__(THREADS) fuse_paths(
 {
     float weight = weights[blockIdx.x];
     float other = 1.0f - weight;
-    float4* a = (float4*)(x + (long long)first[blockIdx.x] * stride);
-    const float4* b = (const float4*)(x + (long long)second[blockIdx.x] * stride);
-    for (int place = threadIdx.x; 4 * place < columns; place += THREADS)
+    float* a = x + (long long)first[blockIdx.x] * stride;
+    const float* b = x + (long long)second[blockIdx.x] * stride;
+    for (int column = 4 * threadIdx.x; column < columns; column += 4 * THREADS)
     {
-        float4 u = a[place];
-        float4 v = b[place];
-        a[place] = make_float4(
+        float4 u = load4(a, column, columns);
+        float4 v = load4(b, column, columns);
+        float4 z = make_float4(
             weight * u.x + other * v.x, weight * u.y + other * v.y, weight * u.z + other * v.z, weight * u.w + other * v.w);
+        store4(a, column, columns, z);
     }
 }

@@ -2,30 +2,49 @@
 //
 //   gather_rows:   y[i] = x[rows[i]]            scatter_rows:  y[rows[i]] = x[i]
 //   merge_rows:    y[i] = sum of weights[e] * x[sources[e]] over e = offsets[i] ... offsets[i + 1] - 1
+//   fill_rows:     y[i] (+)= row, the bias of a matrix product that adds to what is there
 //
-// Shapes   x, y float32, columns and strides multiples of 4; y does not overlap x. Indices int32.
+// Shapes   x, y float32, strides multiples of 4, columns any number; y does not overlap x. Indices int32. row [columns] float32.
 // Launch   one block of THREADS a row of the list.
 // Bytes    each row read once and written once: 8 * columns; merge_rows reads a row for each of its entries.
+#include "columns.cuh"
+
 #ifndef THREADS
 #define THREADS 256
 #endif
 
+__device__ inline void copy_row(const float* __restrict__ source, float* __restrict__ target, int columns)
+{
+    for (int column = 4 * threadIdx.x; column < columns; column += 4 * THREADS)
+        store4(target, column, columns, load4(source, column, columns));
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS) gather_rows(
     const float* __restrict__ x, int x_stride, const int* __restrict__ rows, float* __restrict__ y, int y_stride, int columns)
 {
-    const float4* source = (const float4*)(x + (long long)rows[blockIdx.x] * x_stride);
-    float4* target = (float4*)(y + (long long)blockIdx.x * y_stride);
-    for (int place = threadIdx.x; 4 * place < columns; place += THREADS)
-        target[place] = source[place];
+    copy_row(x + (long long)rows[blockIdx.x] * x_stride, y + (long long)blockIdx.x * y_stride, columns);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) scatter_rows(
     const float* __restrict__ x, int x_stride, const int* __restrict__ rows, float* __restrict__ y, int y_stride, int columns)
 {
-    const float4* source = (const float4*)(x + (long long)blockIdx.x * x_stride);
-    float4* target = (float4*)(y + (long long)rows[blockIdx.x] * y_stride);
-    for (int place = threadIdx.x; 4 * place < columns; place += THREADS)
-        target[place] = source[place];
+    copy_row(x + (long long)blockIdx.x * x_stride, y + (long long)rows[blockIdx.x] * y_stride, columns);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) fill_rows(
+    const float* __restrict__ row, float* __restrict__ y, int y_stride, int columns, int accumulate)
+{
+    float* target = y + (long long)blockIdx.x * y_stride;
+    for (int column = 4 * threadIdx.x; column < columns; column += 4 * THREADS)
+    {
+        float4 v = load4(row, column, columns);
+        if (accumulate)
+        {
+            float4 old = load4(target, column, columns);
+            v = make_float4(old.x + v.x, old.y + v.y, old.z + v.z, old.w + v.w);
+        }
+        store4(target, column, columns, v);
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS) merge_rows(
@@ -34,20 +53,20 @@ extern "C" __global__ void __launch_bounds__(THREADS) merge_rows(
 {
     int begin = offsets[blockIdx.x];
     int end = offsets[blockIdx.x + 1];
-    float4* target = (float4*)(y + (long long)blockIdx.x * y_stride);
-    for (int place = threadIdx.x; 4 * place < columns; place += THREADS)
+    float* target = y + (long long)blockIdx.x * y_stride;
+    for (int column = 4 * threadIdx.x; column < columns; column += 4 * THREADS)
     {
         float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
         for (int entry = begin; entry < end; entry++)
         {
             float weight = weights[entry];
-            float4 v = ((const float4*)(x + (long long)sources[entry] * x_stride))[place];
+            float4 v = load4(x + (long long)sources[entry] * x_stride, column, columns);
             sum.x = fmaf(weight, v.x, sum.x);
             sum.y = fmaf(weight, v.y, sum.y);
             sum.z = fmaf(weight, v.z, sum.z);
             sum.w = fmaf(weight, v.w, sum.w);
         }
 
-        target[place] = sum;
+        store4(target, column, columns, sum);
     }
 }

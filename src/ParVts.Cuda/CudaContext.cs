@@ -15,8 +15,14 @@ public sealed unsafe class CudaContext : CudaHandle
 
     private readonly ConcurrentQueue<(Action<nint> Free, nint Native)> _later = new();
     private readonly int _device;
+    private readonly PrimaryContext _state;
+    private int _captures;
 
-    /// <summary>Retains the primary context of a device.</summary>
+    /// <summary>
+    /// Retains the primary context of a device. One that an error has destroyed is made anew; whoever holds the old one keeps a
+    /// lost context, which he can but dispose of.
+    /// </summary>
+    /// <exception cref="CudaDeviceException">The kernels do not run on such a GPU.</exception>
     /// <exception cref="CudaException">The device refuses.</exception>
     public CudaContext(DriverApi api, CudaDeviceInfo device)
         : base(context: null, parent: null)
@@ -25,8 +31,8 @@ public sealed unsafe class CudaContext : CudaHandle
         Api = api;
         Device = device;
         _device = device.Ordinal;
-        nint context;
-        api.Check(api.PrimaryCtxRetain(&context, _device), "cuDevicePrimaryCtxRetain");
+        device.RequireSupported();
+        (_state, nint context) = api.Primaries.Retain(api, _device);
         SetHandle(context);
     }
 
@@ -36,6 +42,12 @@ public sealed unsafe class CudaContext : CudaHandle
     /// <summary>The driver's functions.</summary>
     public DriverApi Api { get; }
 
+    /// <summary>
+    /// An error has destroyed the context: every call on it is refused, and what was made in it is gone. Dispose it all; a new
+    /// context on the device works.
+    /// </summary>
+    public bool IsLost => _state.Cause is not null;
+
     /// <summary>Bytes of device memory: free, and in all.</summary>
     public (long Free, long Total) Memory
     {
@@ -44,23 +56,57 @@ public sealed unsafe class CudaContext : CudaHandle
             using Scope scope = Enter();
             nuint free;
             nuint total;
-            Api.Check(Api.MemGetInfo(&free, &total), "cuMemGetInfo_v2");
+            Check(Api.MemGetInfo(&free, &total), "cuMemGetInfo_v2");
             return ((long)free, (long)total);
         }
     }
 
     /// <summary>Makes the context current until the scope ends, and frees what finalizers have left.</summary>
+    /// <exception cref="CudaContextLostException">An earlier error has destroyed the context.</exception>
     internal Scope Enter()
     {
-        Api.Check(Api.CtxPushCurrent(Raw), "cuCtxPushCurrent_v2");
-        while (_later.TryDequeue(out (Action<nint> Free, nint Native) left))
-            left.Free(left.Native);
+        nint context = Raw;
+        if (_state.Cause is CudaException cause)
+            throw new CudaContextLostException(Device, cause);
+        Check(Api.CtxPushCurrent(context), "cuCtxPushCurrent_v2");
+        FreeWhatWasLeft();
         return new Scope(Api);
     }
+
+    /// <summary>Turns a result other than success into an error, and notes it where it has destroyed the context.</summary>
+    internal void Check(int result, string call)
+    {
+        if (result != 0)
+            throw Error(result, call);
+    }
+
+    /// <summary>The error of a result; noted where it has destroyed the context.</summary>
+    internal CudaException Error(int result, string call)
+    {
+        CudaException error = Api.Error(result, call);
+        if (DriverApi.IsSticky(result))
+            _state.Lose(error);
+        return error;
+    }
+
+    /// <summary>Nothing may be freed while a stream is captured: it would spoil the capture.</summary>
+    internal void BeginCapture() => Interlocked.Increment(ref _captures);
+
+    /// <summary>What was disposed of meanwhile is freed when the context is used next.</summary>
+    internal void EndCapture() => Interlocked.Decrement(ref _captures);
 
     /// <summary>Frees a child's native object now.</summary>
     internal void Run(Action<nint> free, nint native)
     {
+        // A lost context took all of it along: to free it again might hit another's object of the same address.
+        if (IsLost)
+            return;
+        if (Volatile.Read(ref _captures) > 0)
+        {
+            FreeLater(free, native);
+            return;
+        }
+
         // The child still holds its reference on this context: it is there.
         if (Api.CtxPushCurrent(handle) != 0)
             return;
@@ -95,13 +141,18 @@ public sealed unsafe class CudaContext : CudaHandle
             orphan.ReleaseNow();
     }
 
+    private void FreeWhatWasLeft()
+    {
+        while (Volatile.Read(ref _captures) == 0 && _later.TryDequeue(out (Action<nint> Free, nint Native) left))
+            left.Free(left.Native);
+    }
+
     // Reached with the last child gone. What finalizers left of children goes with the context.
     private void ReleaseNow()
     {
-        if (Api.CtxPushCurrent(handle) == 0)
+        if (!IsLost && Api.CtxPushCurrent(handle) == 0)
         {
-            while (_later.TryDequeue(out (Action<nint> Free, nint Native) left))
-                left.Free(left.Native);
+            FreeWhatWasLeft();
             nint popped;
             _ = Api.CtxPopCurrent(&popped);
         }

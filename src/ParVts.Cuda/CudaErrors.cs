@@ -32,6 +32,30 @@ public sealed class CudaException : CudaErrorException
     public string? Hint { get; }
 }
 
+/// <summary>A GPU that was asked for is not there, or the kernels do not run on it.</summary>
+public sealed class CudaDeviceException : CudaErrorException
+{
+    /// <summary>Names the GPU and what is wrong with it.</summary>
+    public CudaDeviceException(string device, string message)
+        : base($"GPU {device}: {message}") => Device = device;
+
+    /// <summary>The GPU, as it was asked for.</summary>
+    public string Device { get; }
+}
+
+/// <summary>A context that an earlier error has destroyed was used. Dispose what was made in it, and make a new one.</summary>
+public sealed class CudaContextLostException : CudaErrorException
+{
+    /// <summary>Names the GPU and the error that lost the context.</summary>
+    public CudaContextLostException(CudaDeviceInfo device, CudaException? cause)
+        : base(
+            $"GPU {device.Ordinal} ({device.Name}): the context is lost" + (cause is null ? "" : $" since {cause.Call}: {cause.Name} ({cause.Code})")
+            + ". Dispose the engine and open it again",
+            cause)
+    {
+    }
+}
+
 /// <summary>A library, or a function of it, is not there.</summary>
 public sealed class CudaLibraryException : CudaErrorException
 {

@@ -27,8 +27,8 @@ public abstract class CudaHandle : SafeHandle
         _parent = parent;
     }
 
-    /// <inheritdoc/>
-    public override bool IsInvalid => handle == 0;
+    /// <summary>Nothing to let go of: neither a native object nor a parent.</summary>
+    public override bool IsInvalid => handle == 0 && _parent is null;
 
     private protected CudaContext Context { get; }
 
@@ -39,6 +39,21 @@ public abstract class CudaHandle : SafeHandle
         {
             ObjectDisposedException.ThrowIf(_disposed || IsClosed, this);
             return handle;
+        }
+    }
+
+    /// <summary>Makes the native object, with the context current. Where that fails the parent is let go at once.</summary>
+    private protected void Make(Func<nint> make)
+    {
+        try
+        {
+            using CudaContext.Scope scope = Context.Enter();
+            SetHandle(make());
+        }
+        catch
+        {
+            Dispose();
+            throw;
         }
     }
 
@@ -55,10 +70,13 @@ public abstract class CudaHandle : SafeHandle
     /// <inheritdoc/>
     protected override bool ReleaseHandle()
     {
-        if (!MayCallDriver)
-            Context.FreeLater(Free, handle);
-        else
-            Context.Run(Free, handle);
+        if (handle != 0)
+        {
+            if (MayCallDriver)
+                Context.Run(Free, handle);
+            else
+                Context.FreeLater(Free, handle);
+        }
 
         // Where this is a finalizer's doing, so is what follows from it.
         bool before = s_finalizing;

@@ -10,10 +10,12 @@ public sealed unsafe class DeviceMemory : CudaHandle
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(bytes);
         Bytes = bytes;
-        using CudaContext.Scope scope = context.Enter();
-        ulong address;
-        context.Api.Check(context.Api.MemAlloc(&address, (nuint)bytes), $"cuMemAlloc_v2 of {bytes} bytes");
-        SetHandle((nint)address);
+        Make(() =>
+        {
+            ulong address;
+            context.Check(context.Api.MemAlloc(&address, (nuint)bytes), $"cuMemAlloc_v2 of {bytes} bytes");
+            return (nint)address;
+        });
     }
 
     /// <summary>Bytes.</summary>
@@ -35,10 +37,12 @@ public sealed unsafe class PinnedMemory : CudaHandle
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(bytes);
         Bytes = bytes;
-        using CudaContext.Scope scope = context.Enter();
-        nint address;
-        context.Api.Check(context.Api.MemHostAlloc(&address, (nuint)bytes, 0), $"cuMemHostAlloc of {bytes} bytes");
-        SetHandle(address);
+        Make(() =>
+        {
+            nint address;
+            context.Check(context.Api.MemHostAlloc(&address, (nuint)bytes, 0), $"cuMemHostAlloc of {bytes} bytes");
+            return address;
+        });
     }
 
     /// <summary>Bytes.</summary>

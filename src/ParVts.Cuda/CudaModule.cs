@@ -21,13 +21,15 @@ public sealed unsafe class CudaModule : CudaHandle
         : base(context, context)
     {
         _ptx = kernel.Ptx;
-        using CudaContext.Scope scope = context.Enter();
-        nint module = 0;
-        int result = kernel.Cubin.Length > 0 ? Load(context.Api, kernel.Cubin, &module) : NoBinaryForGpu;
-        if (result is InvalidImage or NoBinaryForGpu)
-            result = Load(context.Api, [.. Encoding.UTF8.GetBytes(kernel.Ptx), 0], &module);
-        context.Api.Check(result, "cuModuleLoadData");
-        SetHandle(module);
+        Make(() =>
+        {
+            nint module = 0;
+            int result = kernel.Cubin.Length > 0 ? Load(context.Api, kernel.Cubin, &module) : NoBinaryForGpu;
+            if (result is InvalidImage or NoBinaryForGpu)
+                result = Load(context.Api, [.. Encoding.UTF8.GetBytes(kernel.Ptx), 0], &module);
+            context.Check(result, "cuModuleLoadData");
+            return module;
+        });
     }
 
     /// <summary>A kernel of the module.</summary>
@@ -37,7 +39,7 @@ public sealed unsafe class CudaModule : CudaHandle
         using CudaContext.Scope scope = Context.Enter();
         nint function;
         fixed (byte* place = Encoding.UTF8.GetBytes(name + '\0'))
-            Context.Api.Check(Context.Api.ModuleGetFunction(&function, Raw, place), $"cuModuleGetFunction of '{name}'");
+            Context.Check(Context.Api.ModuleGetFunction(&function, Raw, place), $"cuModuleGetFunction of '{name}'");
         return new CudaKernel(Context, this, name, function, KernelSignature.Read(_ptx, name));
     }
 
@@ -62,7 +64,8 @@ public readonly record struct LaunchShape(int GridX, int GridY, int GridZ, int B
 /// <summary>A kernel that can be launched. It lives as long as its module. One caller at a time.</summary>
 public sealed unsafe class CudaKernel
 {
-    // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES; what fits without asking.
+    // CU_FUNC_ATTRIBUTE_*; the shared memory, static and dynamic, that a block has without asking.
+    private const int StaticSharedBytes = 1;
     private const int MaxDynamicSharedBytes = 8;
     private const int SharedWithoutAsking = 48 * 1024;
 
@@ -73,7 +76,7 @@ public sealed unsafe class CudaKernel
     private readonly CudaContext _context;
     private readonly CudaModule _module;
     private readonly nint _function;
-    private int _sharedBytes = SharedWithoutAsking;
+    private int _sharedBytes;
 
     internal CudaKernel(CudaContext context, CudaModule module, string name, nint function, KernelSignature signature)
     {
@@ -82,6 +85,9 @@ public sealed unsafe class CudaKernel
         _function = function;
         Name = name;
         Signature = signature;
+        int staticBytes = 0;
+        context.Api.Check(context.Api.FuncGetAttribute(&staticBytes, StaticSharedBytes, function), $"cuFuncGetAttribute of '{name}'");
+        _sharedBytes = SharedWithoutAsking - staticBytes;
     }
 
     /// <summary>Its name.</summary>
@@ -120,7 +126,7 @@ public sealed unsafe class CudaKernel
     private void Check(int result, string call, in LaunchShape shape)
     {
         if (result != 0)
-            throw _context.Api.Error(result, $"{call} of '{Name}' ({shape})");
+            throw _context.Error(result, $"{call} of '{Name}' ({shape})");
     }
 
     [Conditional("DEBUG")]

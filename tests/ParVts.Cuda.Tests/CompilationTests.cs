@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text;
 using ParVts.Cuda.Compilation;
 
 namespace ParVts.Cuda.Tests;
@@ -158,6 +159,86 @@ public class CompilationTests
         var watch = Stopwatch.StartNew();
         cache.Get(s_source, Target(80));
         Assert.That(watch.Elapsed, Is.LessThan(TimeSpan.FromSeconds(20)));
+    }
+
+    [Test]
+    public void A_folder_that_can_only_be_read_serves_what_it_holds()
+    {
+        // Which entry a kernel has is learnt in another folder.
+        string elsewhere = Path.Combine(_folder, "elsewhere");
+        new KernelCache(Compiler(), elsewhere).Get(s_source, Target(86));
+        string other = Path.GetFileName(Directory.GetFiles(elsewhere).Single());
+        string folder = Path.Combine(_folder, "kernels");
+        new KernelCache(Compiler(), folder).Get(s_source, Target(80));
+
+        // A folder stands where the lock should be: refused even to root.
+        Directory.CreateDirectory(Path.Combine(folder, other + ".lock"));
+        var warnings = new List<string>();
+        var cache = new KernelCache(Compiler(), folder, warnings.Add);
+        var watch = Stopwatch.StartNew();
+        cache.Get(s_source, Target(80));
+        Assert.That((cache.Compiled, warnings.Count), Is.EqualTo((0, 0)), "reading needs no lock");
+        cache.Get(s_source, Target(86));
+        cache.Get(s_source, Target(86));
+        Assert.That((cache.Compiled, warnings.Count), Is.EqualTo((2, 1)));
+        Assert.That(watch.Elapsed, Is.LessThan(TimeSpan.FromSeconds(20)), "nobody waits for a lock that nobody holds");
+    }
+
+    [Test]
+    public void An_entry_that_cannot_be_written_leaves_nothing_behind()
+    {
+        string elsewhere = Path.Combine(_folder, "elsewhere");
+        new KernelCache(Compiler(), elsewhere).Get(s_source, Target(80));
+        string folder = Path.Combine(_folder, "kernels");
+        Directory.CreateDirectory(Path.Combine(folder, Path.GetFileName(Directory.GetFiles(elsewhere).Single())));
+        var warnings = new List<string>();
+        var cache = new KernelCache(Compiler(), folder, warnings.Add);
+        Assert.That(cache.Get(s_source, Target(80)).Cubin, Is.Not.Empty);
+        Assert.That((cache.Compiled, warnings.Count), Is.EqualTo((1, 1)));
+        Assert.That(Directory.GetFiles(folder), Is.Empty);
+    }
+
+    [Test]
+    [Platform("Linux")]
+    public void Another_process_that_compiles_is_waited_for()
+    {
+        string elsewhere = Path.Combine(_folder, "elsewhere");
+        new KernelCache(Compiler(), elsewhere).Get(s_source, Target(80));
+        string made = Directory.GetFiles(elsewhere).Single();
+        string folder = Path.Combine(_folder, "kernels");
+        Directory.CreateDirectory(folder);
+        string entry = Path.Combine(folder, Path.GetFileName(made));
+
+        // The other one holds the lock, says so, and has its entry there a second later.
+        var start = new ProcessStartInfo("flock") { RedirectStandardOutput = true, UseShellExecute = false };
+        foreach (string argument in (string[])[entry + ".lock", "sh", "-c", $"echo held; sleep 1; cp '{made}' '{entry}.x'; mv '{entry}.x' '{entry}'"])
+            start.ArgumentList.Add(argument);
+        using Process other = Process.Start(start)!;
+        Assert.That(other.StandardOutput.ReadLine(), Is.EqualTo("held"));
+        var cache = new KernelCache(Compiler(), folder);
+        CompiledKernel got = cache.Get(s_source, Target(80));
+        other.WaitForExit();
+        Assert.That(cache.Compiled, Is.Zero, "it compiled, we did not");
+        Assert.That(got.Ptx, Does.Contain(".entry scale("));
+    }
+
+    [Test]
+    public void Profilers_find_the_sources()
+    {
+        string sources = Path.Combine(_folder, "sources");
+        KernelTarget target = Target(80) with { SourceFolder = sources };
+        var cache = new KernelCache(Compiler(), Path.Combine(_folder, "kernels"));
+        CompiledKernel compiled = cache.Get(s_source, target);
+        Assert.That(compiled.Ptx, Does.Contain($"\"{Path.Combine(sources, "scale.cu")}\"").And.Contain($"\"{Path.Combine(sources, "twice.cuh")}\""), "lines name files by their paths");
+        Assert.That(compiled.Ptx, Does.Contain(".loc"));
+        Assert.That(compiled.Cubin.AsSpan().IndexOf(Encoding.UTF8.GetBytes(sources)), Is.Positive, "the machine code as well");
+        Assert.That(File.ReadAllText(Path.Combine(sources, "scale.cu")), Is.EqualTo(s_source.Text));
+        Directory.Delete(sources, recursive: true);
+        cache.Get(s_source, target);
+        Assert.That(cache.Compiled, Is.EqualTo(1));
+        Assert.That(Directory.GetFiles(sources).Select(Path.GetFileName), Is.EquivalentTo((string[])["scale.cu", "twice.cuh"]), "there again, though nothing was compiled");
+        KernelSource wrong = s_source with { Text = s_source.Text.Replace("factor +", "faktor +", StringComparison.Ordinal) };
+        Assert.That(() => cache.Get(wrong, target), Throws.TypeOf<KernelCompileException>().With.Message.Contain(">    7 |         data[i] = twice(data[i]) * faktor"));
     }
 
     private static KernelTarget Target(int architecture) => new(architecture, new Dictionary<string, string>());

@@ -98,9 +98,11 @@ public partial class KernelBudgetTests
         return document.RootElement.Clone();
     }
 
-    // Every combination of the macros' values.
+    // Every combination of the macros' values; of each set of macros, where there are several.
     private static IEnumerable<Dictionary<string, string>> Specialisations(JsonElement macros)
     {
+        if (macros.ValueKind == JsonValueKind.Array)
+            return macros.EnumerateArray().SelectMany(Specialisations);
         IEnumerable<Dictionary<string, string>> all = [[]];
         foreach (JsonProperty macro in macros.EnumerateObject())
             all = [.. all.SelectMany(one => macro.Value.EnumerateArray().Select(value => new Dictionary<string, string>(one) { [macro.Name] = value.ToString() }))];

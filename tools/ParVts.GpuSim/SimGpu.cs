@@ -51,12 +51,6 @@ public sealed class SimModule
         : throw new KeyNotFoundException($"no kernel '{name}'; there are: {string.Join(", ", _kernels.Keys)}");
 }
 
-/// <summary>What a launch did.</summary>
-/// <param name="ThreadInstructions">Instructions, counted once for each thread that ran them.</param>
-/// <param name="ByText">The same by opcode with modifiers ("ld.global.f32").</param>
-/// <param name="ByLine">The same by line of the source.</param>
-public sealed record LaunchCounts(long ThreadInstructions, IReadOnlyDictionary<string, long> ByText, IReadOnlyDictionary<int, long> ByLine);
-
 /// <summary>
 /// A GPU that executes PTX and checks every access. A launch has ended when <see cref="Launch"/> returns, and uses all cores; launches from
 /// several threads take turns, all else is for one caller at a time.
@@ -69,11 +63,22 @@ public sealed class SimGpu : IDisposable
     /// <summary>The shared memory that a block may have, less what the system keeps; as on sm_80 unless it is set.</summary>
     public int MaxSharedBytes { get; init; } = 163 * 1024;
 
+    private readonly Cores _cores = new();
+
+    // On the pinned heap, since kernels read it by pointer; room for a whole vector behind the last parameter.
+    private byte[] _parameters = GC.AllocateArray<byte>(1024, pinned: true);
+
     /// <summary>Device memory.</summary>
     public SimMemory Memory { get; } = new();
 
     /// <summary>Whether launches look for races between threads; it takes memory and time.</summary>
     public bool DetectRaces { get; set; } = true;
+
+    /// <summary>Whether kernels may not read what nobody wrote; reads by the host always may not. Bounds are checked in any case.</summary>
+    public bool DetectUnwritten { get; set; } = true;
+
+    /// <summary>Whether launches count sectors of global memory and passes through shared memory (see <see cref="LaunchCounts"/>).</summary>
+    public bool CountMemory { get; set; } = true;
 
     /// <summary>Branches, exits and barriers (a warp's counts once) that one block may run before it is taken for hung.</summary>
     public long InstructionLimit { get; set; } = 1L << 32;
@@ -113,26 +118,23 @@ public sealed class SimGpu : IDisposable
     {
         ArgumentNullException.ThrowIfNull(kernel);
         Check(kernel, grid, block, sharedBytes, parameters.Length);
-        byte[] copy = GC.AllocateArray<byte>(parameters.Length + 8, pinned: true);
-        parameters.CopyTo(copy);
-        CompiledKernel compiled = kernel.Compiled;
-        Launch launch = new(compiled, Memory, grid, block, sharedBytes, copy) { DetectRaces = DetectRaces, InstructionLimit = InstructionLimit };
-        long[] counts;
         lock (_launching)
-            counts = launch.Run(Workers);
-        Dictionary<string, long> byText = [];
-        Dictionary<int, long> byLine = [];
-        for (int i = 0; i < counts.Length; i++)
         {
-            (string text, SourceLine source) = compiled.Lines[i];
-            byText[text] = byText.GetValueOrDefault(text) + counts[i];
-            byLine[source.Line] = byLine.GetValueOrDefault(source.Line) + counts[i];
+            if (_parameters.Length < parameters.Length + 64)
+                _parameters = GC.AllocateArray<byte>(parameters.Length + 64, pinned: true);
+            parameters.CopyTo(_parameters);
+            LaunchOptions options = new(DetectRaces, DetectUnwritten, CountMemory, InstructionLimit);
+            Launch launch = new(_cores, kernel.Compiled, Memory, grid, block, sharedBytes, _parameters, options);
+            return new LaunchCounts(kernel.Compiled, launch.Run(Workers));
         }
-        return new LaunchCounts(counts.Sum(), byText, byLine);
     }
 
     /// <summary>Frees all memory.</summary>
-    public void Dispose() => Memory.Dispose();
+    public void Dispose()
+    {
+        _cores.Dispose();
+        Memory.Dispose();
+    }
 
     internal void Check(SimKernel kernel, Dim3 grid, Dim3 block, int sharedBytes, int parameterBytes)
     {

@@ -11,18 +11,20 @@ trap 'rm -rf "$copy"' EXIT
 git -C "$root" ls-files -z --cached --others --exclude-standard | (cd "$root" && xargs -0 cp --parents -t "$copy")
 cd "$copy"
 
-readonly tests=tests/ParVts.Engine.Tests
 rows=() survivors=0
 
+# use PROJECT: the tests that are built and run from here on.
+use() { project=$1; }
+
 build() {
-    dotnet build "$tests" -c Release -v quiet -nologo -clp:ErrorsOnly -p:RunAnalyzers=false -p:RestoreLockedMode=true >build.log 2>&1
+    dotnet build "tests/$project" -c Release -v quiet -nologo -clp:ErrorsOnly -p:RunAnalyzers=false -p:RestoreLockedMode=true >build.log 2>&1
 }
 
 # passes TEST...: true where every test of these names passes, and there is one.
 passes() {
     local name filter=
     for name in "$@"; do filter+="${filter:+|}Name~$name"; done
-    dotnet "$tests/bin/Release/net10.0/ParVts.Engine.Tests.dll" --progress off --no-ansi --filter "$filter" >test.log 2>&1
+    dotnet "tests/$project/bin/Release/net10.0/$project.dll" --progress off --no-ansi --filter "$filter" >test.log 2>&1
 }
 
 # mutant NAME FILE OLD NEW TEST: NEW in place of OLD (which must be there exactly once) must turn TEST red.
@@ -60,9 +62,14 @@ killers=(
     Without_a_class_token_the_stand_in A_wrong_file_is_refused A_plan_is_refused_while_the_session_works
     Freezing_goes_together_with_choosing A_probe_before_a_layer_sees
 )
-build || { cat build.log >&2; echo "mutants: the sources do not build" >&2; exit 1; }
-passes "${killers[@]}" || { tail -n 40 test.log >&2; echo "mutants: the unchanged sources do not pass" >&2; exit 1; }
+# require TEST...: the unchanged sources build, and pass these tests of the project.
+require() {
+    build || { cat build.log >&2; echo "mutants: the sources do not build" >&2; exit 1; }
+    passes "$@" || { tail -n 40 test.log >&2; echo "mutants: the unchanged sources do not pass" >&2; exit 1; }
+}
 
+use ParVts.Engine.Tests
+require "${killers[@]}"
 readonly engine=src/ParVts.Engine
 mutant "path B is ignored" $engine/Models/ScheduleExecutor.cs \
     'device.FusePaths(workspace.Hidden, first, second, weights);' '' Own_schedule_parvts_1
@@ -93,7 +100,7 @@ mutant "rotary positions stay behind when rows move" $engine/Models/Decoder.cs \
     'if (moved)' 'if (moved && layer < 0)' Own_schedule_fastv_1
 mutant "a probe forgets the scale" $engine/Compute/Cpu/AttentionProbe.cs \
     'MathF.Exp(work->Scale * score - logSumExp)' 'MathF.Exp(score - logSumExp)' Probes_are_the_probabilities_of_the_plan
-mutant "value: none adds values after all" $engine/Compute/Cpu/SegmentAttention.cs \
+mutant "value: none adds values after all" $engine/Compute/Cpu/SegmentAttention.Tile.cs \
     'if (range.Value == ValueRule.Own)' 'if (range.Value != ValueRule.Sink)' Random_plans_keep_the_budget
 mutant "another question takes the pruned cache" $engine/Generation/CachedTurns.cs \
     'return Math.Min(tokens, turn.Whole);' 'return tokens;' Another_question_about_the_same_picture
@@ -132,6 +139,42 @@ mutant "the decoded token's position counts the rows that are left" $engine/Gene
     'int position = prompt.Length + tokens.Count - 1;' 'int position = _run.Kv.Length(0);' Decoding_equals_replaying_the_frozen_trace
 mutant "the trace counts half of the pairs' work" $engine/Scheduling/ScheduleTrace.cs \
     '2 * pairs * query' 'pairs * query' Own_schedule_dense_1
+
+# Kernels, on the simulated GPU.
+use ParVts.GpuSim.Tests
+require Product A_row_depends A_row_of_a_few Norm Rows_move Rows_merge_and_fuse Embed Patchify
+mutant "a barrier of the pipeline is left out" kernels/matmul.cu \
+    '        __syncthreads();' '' Product
+mutant "the pipeline waits for one copy too few" kernels/matmul.cu \
+    'copy_wait<STAGES - 2>();' 'copy_wait<STAGES - 1>();' Product
+mutant "the copies are exchanged otherwise than the loads" kernels/matmul.cu \
+    'copy_async(buffer + X_BYTES + place_of_w<DEPTH>(' 'copy_async(buffer + X_BYTES + place_of_x<DEPTH>(' Product
+mutant "halves of a fragment are exchanged" kernels/matmul.cu \
+    'multiply(sums[i][2 * j], a[i], b[j][0], b[j][1]);' 'multiply(sums[i][2 * j], a[i], b[j][1], b[j][0]);' Product
+mutant "what lies behind a row is multiplied" kernels/matmul.cu \
+    'max(0, min(16, left))' '(left > 0 ? 16 : 0)' Product
+mutant "a tile reads rows that are not there" kernels/matmul.cu \
+    'bool there = first_row + copy_row + row < rows;' 'bool there = true;' Product
+mutant "the last group of tiles is taken for a full one" kernels/matmul.cu \
+    'min(GROUP, tiles_m - group * GROUP)' 'GROUP' Product
+mutant "a tile shape adds in another order" kernels/matmul.cu \
+    'for (int k = 0; k < PIECES; k += 2)' 'for (int k = DEPTH == 64 ? PIECES - 2 : 0; k >= 0 && k < PIECES; k += DEPTH == 64 ? -2 : 2)' A_row_depends
+mutant "the bias is forgotten" kernels/epilogue.cuh \
+    'if (bias)' 'if (bias && columns < 0)' Product
+mutant "few rows: a warp's share is lost" kernels/gemv.cu \
+    'for (int i = 1; i < THREADS / 32; i++)' 'for (int i = 2; i < THREADS / 32; i++)' Product
+mutant "few rows: the end of a row is left out" kernels/gemv.cu \
+    'k < inner; k += 8 * THREADS' 'k + 8 <= inner; k += 8 * THREADS' Product
+mutant "the end of a row is stored in full" kernels/columns.cuh \
+    'store4(float* row, int column, int columns, float4 v)
+{
+    if (column + 4 <= columns)' 'store4(float* row, int column, int columns, float4 v)
+{
+    if (column < columns)' Rows_move
+mutant "the variance counts what is behind the row" kernels/norm.cu \
+    'left > 3 ? v.w - mean : 0.0f' 'v.w - mean' Norm
+mutant "a patch takes its neighbour's pixels" kernels/patch.cu \
+    'line * p + at % p]' 'line * p + (at + 1) % p]' Patchify
 
 [ ${#rows[@]} -gt 0 ] || { echo "mutants: there is none with '$only' in its name" >&2; exit 2; }
 echo "| planted fault | in | test | |"

@@ -13,6 +13,11 @@ public sealed class KernelCache
 {
     private const uint Magic = 0x4B56_5031; // "1PVK"
     private const int HashBytes = 32;
+
+    // EWOULDBLOCK and ERROR_SHARING_VIOLATION: somebody holds the lock. A folder that cannot be written is another matter.
+    private const int HeldOnLinux = 11;
+    private const int HeldOnMacOs = 35;
+    private const int HeldOnWindows = unchecked((int)0x80070020);
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
 
     private readonly KernelCompiler _compiler;
@@ -54,32 +59,52 @@ public sealed class KernelCache
     /// <exception cref="KernelCompileException">It does not compile.</exception>
     public CompiledKernel Get(KernelSource source, KernelTarget target)
     {
+        // A profiler wants the sources, whether or not the kernel is compiled today.
+        if (target.SourceFolder is string folder)
+            source.WriteTo(folder);
         string path = Path.Combine(_folder, $"{Path.GetFileNameWithoutExtension(source.Name)}-sm{target.Architecture}-{Key(source, target)}.bin");
         if (TryRead(path) is CompiledKernel found)
             return found;
+        FileStream held;
         try
         {
             Directory.CreateDirectory(_folder);
-            using FileStream held = Lock(path + ".lock");
-
-            // Somebody else may have been faster while we waited.
-            return TryRead(path) ?? CompileAndWrite(source, target, path);
+            held = Lock(path + ".lock");
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            if (Interlocked.Exchange(ref _warned, 1) == 0)
-                _warning?.Invoke($"compiled kernels cannot be kept in {_folder} ({error.Message}): they are compiled at every start");
+            Warn(error);
             return Compile(source, target);
         }
+
+        // Somebody else may have been faster while we waited.
+        using (held)
+            return TryRead(path) ?? CompileAndWrite(source, target, path);
     }
 
     private CompiledKernel CompileAndWrite(KernelSource source, KernelTarget target, string path)
     {
         CompiledKernel compiled = Compile(source, target);
-        string partial = $"{path}.{Environment.ProcessId}.partial";
-        File.WriteAllBytes(partial, Serialize(compiled));
-        File.Move(partial, path, overwrite: true);
+        string partial = $"{path}.{Guid.NewGuid():N}.partial";
+        try
+        {
+            File.WriteAllBytes(partial, Serialize(compiled));
+            File.Move(partial, path, overwrite: true);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            // A full disk, say: half an entry must not stay, and what was compiled is as good.
+            Warn(error);
+            File.Delete(partial);
+        }
+
         return compiled;
+    }
+
+    private void Warn(Exception error)
+    {
+        if (Interlocked.Exchange(ref _warned, 1) == 0)
+            _warning?.Invoke($"compiled kernels cannot be kept in {_folder} ({error.Message}): they are compiled at every start");
     }
 
     private CompiledKernel Compile(KernelSource source, KernelTarget target)
@@ -124,7 +149,7 @@ public sealed class KernelCache
             {
                 return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose);
             }
-            catch (IOException) when (Directory.Exists(Path.GetDirectoryName(path)) && DateTime.UtcNow < end)
+            catch (IOException error) when (error.HResult is HeldOnLinux or HeldOnMacOs or HeldOnWindows && DateTime.UtcNow < end)
             {
                 Thread.Sleep(20);
             }

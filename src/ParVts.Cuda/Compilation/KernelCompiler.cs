@@ -38,8 +38,17 @@ public sealed unsafe class KernelCompiler
     /// <param name="source">The file.</param>
     /// <param name="target">What for.</param>
     /// <exception cref="KernelCompileException">It does not compile; the log holds the lines.</exception>
+    /// <exception cref="IOException">The target's folder for sources cannot be written.</exception>
     public CompiledKernel Compile(KernelSource source, KernelTarget target)
     {
+        if (target.SourceFolder is string folder)
+        {
+            // The program's name and its headers' become paths, which is what the machine code names to a profiler.
+            source.WriteTo(folder);
+            string Place(string name) => Path.GetFullPath(Path.Combine(folder, name));
+            source = new KernelSource(Place(source.Name), source.Text, source.Headers.ToDictionary(header => Place(header.Key), header => header.Value));
+        }
+
         // An architecture that is newer than the compiler gets PTX of the newest that it knows; the driver does the rest.
         bool known = Architectures.Contains(target.Architecture);
         KernelTarget virtualTarget = known ? target : target with { Architecture = Newest(target.Architecture) };

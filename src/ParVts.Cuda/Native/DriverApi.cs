@@ -4,11 +4,17 @@ namespace ParVts.Cuda.Native;
 
 /// <summary>
 /// The CUDA driver's functions, filled by name (contract G1), so that a simulated driver can fill the same table. All are
-/// those of CUDA 11.2 or older, in the versions that the names say. Any thread.
+/// those of CUDA 11.4 or older, in the versions that the names say. Any thread.
 /// </summary>
 public sealed unsafe class DriverApi
 {
     private const string Hint = "Install NVIDIA's driver (470 or newer), or choose --device cpu or sim";
+
+    // CUDA 11.4, as cuDriverGetVersion counts.
+    private const int OldestVersion = 11040;
+
+    private static readonly Lock s_loading = new();
+    private static DriverApi? s_loaded;
 
     private readonly delegate* unmanaged<int, byte**, int> _errorName;
 
@@ -16,22 +22,28 @@ public sealed unsafe class DriverApi
     private readonly FunctionSource _source;
 
     /// <summary>Takes the functions from a source and starts the driver.</summary>
-    /// <exception cref="CudaLibraryException">A function is missing.</exception>
+    /// <exception cref="CudaLibraryException">The driver is too old, or a function is missing.</exception>
     /// <exception cref="CudaException">The driver does not start.</exception>
     public DriverApi(FunctionSource source)
     {
         _source = source;
+        Version = ReadVersion(source);
         _errorName = (delegate* unmanaged<int, byte**, int>)source.Require("cuGetErrorName", "6.0");
         var init = (delegate* unmanaged<uint, int>)source.Require("cuInit", "2.0");
-        DriverGetVersion = (delegate* unmanaged<int*, int>)source.Require("cuDriverGetVersion", "2.2");
         DeviceGetCount = (delegate* unmanaged<int*, int>)source.Require("cuDeviceGetCount", "2.0");
         DeviceGet = (delegate* unmanaged<int*, int, int>)source.Require("cuDeviceGet", "2.0");
         DeviceGetName = (delegate* unmanaged<byte*, int, int, int>)source.Require("cuDeviceGetName", "2.0");
-        DeviceGetUuid = (delegate* unmanaged<Guid*, int, int>)source.Require("cuDeviceGetUuid", "9.2");
+
+        // The second version knows the parts of a divided GPU (MIG) as well; it has the first one's arguments.
+        nint uuid = source.Find("cuDeviceGetUuid_v2");
+        DeviceGetUuid = (delegate* unmanaged<byte*, int, int>)(uuid != 0 ? uuid : source.Require("cuDeviceGetUuid", "9.2"));
         DeviceGetAttribute = (delegate* unmanaged<int*, int, int, int>)source.Require("cuDeviceGetAttribute", "2.0");
         DeviceTotalMem = (delegate* unmanaged<nuint*, int, int>)source.Require("cuDeviceTotalMem_v2", "3.2");
         PrimaryCtxRetain = (delegate* unmanaged<nint*, int, int>)source.Require("cuDevicePrimaryCtxRetain", "7.0");
         PrimaryCtxRelease = (delegate* unmanaged<int, int>)source.Require("cuDevicePrimaryCtxRelease_v2", "11.0");
+
+        // Where it is missing, a lost context is made anew only once everybody in the process has let go of it.
+        PrimaryCtxReset = (delegate* unmanaged<int, int>)source.Find("cuDevicePrimaryCtxReset_v2");
         CtxPushCurrent = (delegate* unmanaged<nint, int>)source.Require("cuCtxPushCurrent_v2", "4.0");
         CtxPopCurrent = (delegate* unmanaged<nint*, int>)source.Require("cuCtxPopCurrent_v2", "4.0");
         CtxGetCurrent = (delegate* unmanaged<nint*, int>)source.Require("cuCtxGetCurrent", "4.0");
@@ -68,7 +80,11 @@ public sealed unsafe class DriverApi
         Check(init(0), "cuInit");
     }
 
-    internal delegate* unmanaged<int*, int> DriverGetVersion { get; }
+    /// <summary>The newest version of CUDA that the driver can serve.</summary>
+    public Version Version { get; }
+
+    /// <summary>The state of the devices' primary contexts, which everybody who uses this table shares.</summary>
+    internal PrimaryContexts Primaries { get; } = new();
 
     internal delegate* unmanaged<int*, int> DeviceGetCount { get; }
 
@@ -76,7 +92,7 @@ public sealed unsafe class DriverApi
 
     internal delegate* unmanaged<byte*, int, int, int> DeviceGetName { get; }
 
-    internal delegate* unmanaged<Guid*, int, int> DeviceGetUuid { get; }
+    internal delegate* unmanaged<byte*, int, int> DeviceGetUuid { get; }
 
     internal delegate* unmanaged<int*, int, int, int> DeviceGetAttribute { get; }
 
@@ -85,6 +101,8 @@ public sealed unsafe class DriverApi
     internal delegate* unmanaged<nint*, int, int> PrimaryCtxRetain { get; }
 
     internal delegate* unmanaged<int, int> PrimaryCtxRelease { get; }
+
+    internal delegate* unmanaged<int, int> PrimaryCtxReset { get; }
 
     internal delegate* unmanaged<nint, int> CtxPushCurrent { get; }
 
@@ -152,11 +170,30 @@ public sealed unsafe class DriverApi
 
     internal delegate* unmanaged<nint, int> GraphExecDestroy { get; }
 
-    /// <summary>The system's driver.</summary>
+    /// <summary>The system's driver; the same table each time.</summary>
     /// <exception cref="CudaLibraryException">There is none, or it is too old.</exception>
     /// <exception cref="CudaException">It does not start: no GPU, or a driver that does not match the kernel's.</exception>
-    public static DriverApi Load() => new(FunctionSource.Load(
-        "the CUDA driver", Hint, OperatingSystem.IsWindows() ? ["nvcuda.dll"] : ["libcuda.so.1", "libcuda.so"]));
+    public static DriverApi Load()
+    {
+        lock (s_loading)
+        {
+            return s_loaded ??= new DriverApi(FunctionSource.Load(
+                "the CUDA driver", Hint, OperatingSystem.IsWindows() ? ["nvcuda.dll"] : ["libcuda.so.1", "libcuda.so"]));
+        }
+    }
+
+    // An old driver is named as such, not by the first function that it lacks. It tells its version before it is started.
+    private static Version ReadVersion(FunctionSource source)
+    {
+        int version = 0;
+        if (((delegate* unmanaged<int*, int>)source.Require("cuDriverGetVersion", "2.2"))(&version) != 0 || version == 0)
+            throw new CudaLibraryException(source.Library, "does not tell its version", source.Hint);
+        var read = new Version(version / 1000, version % 1000 / 10);
+        return version >= OldestVersion
+            ? read
+            : throw new CudaLibraryException(
+                source.Library, $"is too old: it serves CUDA {read}, and CUDA {OldestVersion / 1000}.{OldestVersion % 1000 / 10} is needed", source.Hint);
+    }
 
     /// <summary>Turns a result other than success into an error.</summary>
     internal void Check(int result, string call)
@@ -181,7 +218,18 @@ public sealed unsafe class DriverApi
         100 => "There is no GPU, or it is hidden from this process (CUDA_VISIBLE_DEVICES)",
         209 or 218 => "The kernel was compiled for another GPU: empty the kernel cache",
         214 => "The GPU's memory has an uncorrectable error: run nvidia-smi -q -d ECC",
-        700 or 716 or 717 or 718 or 719 => "A kernel failed and the context is lost: open the engine again; --verbose says which kernels ran",
+        >= 900 and <= 908 => "A graph cannot hold what was queued while the stream was captured: see the call that failed first, or run without graphs (--no-graphs)",
+        _ when IsSticky(result) => "A kernel failed and the context is lost: open the engine again; --verbose says which kernels ran",
         _ => null,
+    };
+
+    /// <summary>After such an error every later call on the context fails with it: the context is lost.</summary>
+    internal static bool IsSticky(int result) => result switch
+    {
+        214 or 220 => true, // uncorrectable memory or NVLink errors
+        700 or 702 => true, // an illegal address; a kernel that ran too long
+        709 or 710 => true, // the context was destroyed; a device-side assertion
+        >= 714 and <= 719 => true, // illegal instructions, addresses, address spaces and program counters; a failed launch
+        _ => false,
     };
 }

@@ -173,6 +173,12 @@ public abstract class ComputeDevice : IDisposable
     /// <param name="counts">[1, n] I32.</param>
     public abstract void Increment(in Tensor counts);
 
+    /// <summary>
+    /// The host queues operations before their operands are there: reading one back is a wait that it does not need where sizes
+    /// are known (contract P2).
+    /// </summary>
+    public virtual bool RunsAhead => false;
+
     /// <summary>Recording sequences of operations saves this device time.</summary>
     public virtual bool CanRecord => false;
 
@@ -235,6 +241,31 @@ public abstract class ComputeDevice : IDisposable
     /// <param name="second">[1, n] I32, none of them in <paramref name="first"/>.</param>
     /// <param name="weights">[1, n] F32.</param>
     public abstract void FusePaths(in Tensor x, in Tensor first, in Tensor second, in Tensor weights);
+
+    /// <summary>
+    /// The places of the highest scores, ascending, and of the others, ascending: ties go to the lower place, a NaN ranks below
+    /// every number.
+    /// </summary>
+    /// <param name="scores">[1, n] F32.</param>
+    /// <param name="offset">Is added to every place.</param>
+    /// <param name="kept">[1, k] I32, k at most n.</param>
+    /// <param name="rest">[1, n − k] I32; default where k is n, or where they are not wanted.</param>
+    public abstract void SelectTop(in Tensor scores, int offset, in Tensor kept, in Tensor rest);
+
+    /// <summary>
+    /// Row numbers that depend on a choice: output[i] = template[i] where that is not negative, else rows[places[−1 − template[i]]].
+    /// </summary>
+    /// <param name="template">[1, R] I32.</param>
+    /// <param name="places">[1, n] I32.</param>
+    /// <param name="rows">[1, n] I32.</param>
+    /// <param name="output">[1, R] I32.</param>
+    public abstract void ResolveRows(in Tensor template, in Tensor places, in Tensor rows, in Tensor output);
+
+    /// <summary>output[i] = Σ scores[places] / Σ scores, the same in every element.</summary>
+    /// <param name="scores">[1, n] F32.</param>
+    /// <param name="places">[1, k] I32, each below n.</param>
+    /// <param name="output">[1, m] F32.</param>
+    public abstract void ScoreShare(in Tensor scores, in Tensor places, in Tensor output);
 
     /// <summary>output[i] = mean over heads of σ(lse[first[i], h] − lse[second[i], h]).</summary>
     /// <param name="logSumExp">[R, heads] F32; −∞ where a row saw nothing.</param>

@@ -1,17 +1,17 @@
-using System.Numerics.Tensors;
-
 namespace ParVts.Engine.Generation;
 
 /// <summary>
 /// Chooses the next token: repetition penalty, temperature, top-k, top-p, min-p, in the order of transformers'
-/// processors, then one draw of a seeded generator. Greedy ties go to the lower id. Allocates nothing once made.
+/// processors, then one draw of a seeded generator. Greedy ties go to the lower id. Allocates nothing once made. A GPU makes the
+/// same choices (kernels/sample.cu).
 /// </summary>
 internal sealed class Sampler
 {
     private readonly GenerationOptions _options;
-    private readonly float[] _probabilities;
-    private readonly int[] _candidates;
+    private readonly ulong[] _weights;
+    private readonly ulong[] _sorted;
     private readonly bool[] _seen;
+    private int _count;
     private ulong _state;
 
     public Sampler(GenerationOptions options, int vocabulary)
@@ -19,8 +19,8 @@ internal sealed class Sampler
         _options = options;
         _state = options.Seed;
         _seen = new bool[options.RepetitionPenalty == 1f ? 0 : vocabulary];
-        _probabilities = new float[options.Temperature == 0f ? 0 : vocabulary];
-        _candidates = new int[_probabilities.Length];
+        _weights = new ulong[options.Temperature == 0f ? 0 : vocabulary];
+        _sorted = new ulong[_weights.Length];
     }
 
     /// <summary>True once a logit was not a number; such tokens are never chosen.</summary>
@@ -46,8 +46,8 @@ internal sealed class Sampler
 
         int best = Largest(logits);
 
-        // Beside an infinite logit nothing else has a probability.
-        bool certain = best < 0 || _options.Temperature == 0f || float.IsPositiveInfinity(logits[best]);
+        // Beside an infinite logit nothing else has a probability; where all are minus infinity, nothing has.
+        bool certain = best < 0 || _options.Temperature == 0f || float.IsInfinity(logits[best]);
         int chosen = certain ? best : Draw(logits, best);
         if (_seen.Length > 0 && chosen >= 0)
             _seen[chosen] = true;
@@ -75,113 +75,104 @@ internal sealed class Sampler
         return best;
     }
 
+    // The tokens that stay are those of the highest weights, by weight and then by id: those above the weight `last`, and the first
+    // `ties` that have it. They are drawn from in the order of their ids.
     private int Draw(ReadOnlySpan<float> logits, int best)
     {
-        int count = Candidates(logits, best);
-        if (_options.TopK > 0 && _options.TopK < count)
-            count = KeepTop(count, _options.TopK);
+        ulong total = Weigh(logits, best);
+        ulong last = 1;
+        int ties = int.MaxValue;
+        if (_options.TopK > 0 && _options.TopK < _count)
+            (last, ties, total) = KeepTop(_options.TopK);
         if (_options.TopP < 1f)
-            count = KeepMass(count, _options.TopP);
-        if (_options.MinP > 0f)
-            count = KeepAbove(count, _options.MinP * TensorPrimitives.Max<float>(_probabilities.AsSpan(0, count)));
-
-        double total = 0;
-        for (int i = 0; i < count; i++)
-            total += _probabilities[i];
-        double point = NextDouble() * total;
-        for (int i = 0; i < count - 1; i++)
-        {
-            point -= _probabilities[i];
-            if (point < 0)
-                return _candidates[i];
-        }
-
-        return _candidates[count - 1];
+            (last, ties) = KeepMass(Math.BigMul(total, SampleWeight.Share(_options.TopP), out _) + 1, total);
+        ulong least = SampleWeight.Least(_options.MinP);
+        return least > last ? Pick(least, int.MaxValue) : Pick(last, ties);
     }
 
-    // Unnormalised probabilities, and the tokens they belong to.
-    private int Candidates(ReadOnlySpan<float> logits, int best)
+    // Weighs every token; returns the sum.
+    private ulong Weigh(ReadOnlySpan<float> logits, int best)
     {
-        int count = 0;
+        ulong total = 0;
+        _count = 0;
         for (int id = 0; id < logits.Length; id++)
         {
-            float probability = MathF.Exp((logits[id] - logits[best]) / _options.Temperature);
-            if (!(probability > 0f))
+            ulong weight = SampleWeight.Of((logits[id] - logits[best]) / _options.Temperature);
+            _weights[id] = weight;
+            if (weight == 0)
                 continue;
-            _candidates[count] = id;
-            _probabilities[count++] = probability;
+            _sorted[_count++] = weight;
+            total += weight;
         }
 
-        return count;
+        return total;
     }
 
-    private int KeepTop(int count, int keep)
+    private (ulong Last, int Ties, ulong Total) KeepTop(int keep)
     {
-        Sort(count);
-        return Math.Min(keep, count);
+        Span<ulong> sorted = _sorted.AsSpan(0, _count);
+        sorted.Sort();
+        Span<ulong> top = sorted[^keep..];
+        ulong total = 0;
+        foreach (ulong weight in top)
+            total += weight;
+        return (top[0], top.LastIndexOf(top[0]) + 1, total);
     }
 
-    private int KeepMass(int count, float share)
+    private (ulong Last, int Ties) KeepMass(ulong target, ulong total)
     {
-        double total = 0;
-        for (int i = 0; i < count; i++)
-            total += _probabilities[i];
-
         // What is so improbable that all of it together lies outside the share need not be sorted.
-        count = KeepAbove(count, (float)((1 - share) * total / count));
-        Sort(count);
-        double mass = 0;
-        for (int i = 0; i < count; i++)
+        ulong negligible = (total - target) / (ulong)_count;
+        int count = 0;
+        for (int i = 0; i < _count; i++)
         {
-            mass += _probabilities[i];
-            if (mass >= share * total)
-                return i + 1;
+            if (_sorted[i] >= negligible)
+                _sorted[count++] = _sorted[i];
         }
 
-        return count;
+        Span<ulong> sorted = _sorted.AsSpan(0, count);
+        sorted.Sort();
+        ulong mass = 0;
+        int first = count;
+        while (mass < target)
+            mass += sorted[--first];
+        ulong last = sorted[first];
+        int end = first + 1;
+        while (end < count && sorted[end] == last)
+            end++;
+        return (last, end - first);
     }
 
-    private int KeepAbove(int count, float least)
+    private int Pick(ulong last, int ties)
     {
-        int kept = 0;
-        for (int i = 0; i < count; i++)
+        ulong total = 0;
+        int left = ties;
+        foreach (ulong weight in _weights)
         {
-            if (_probabilities[i] < least)
+            if (weight > last || (weight == last && left-- > 0))
+                total += weight;
+        }
+
+        ulong point = Math.BigMul(NextRandom(), total, out _);
+        left = ties;
+        for (int id = 0; ; id++)
+        {
+            ulong weight = _weights[id];
+            if (weight <= last && (weight != last || left-- <= 0))
                 continue;
-            _probabilities[kept] = _probabilities[i];
-            _candidates[kept++] = _candidates[i];
-        }
-
-        return kept;
-    }
-
-    // Descending, the lower id first among equals.
-    private void Sort(int count)
-    {
-        Span<float> probabilities = _probabilities.AsSpan(0, count);
-        Span<int> candidates = _candidates.AsSpan(0, count);
-        for (int i = 0; i < count; i++)
-            probabilities[i] = -probabilities[i];
-        probabilities.Sort(candidates);
-        for (int i = 0; i < count;)
-        {
-            int end = i + 1;
-            while (end < count && probabilities[end] == probabilities[i])
-                end++;
-            candidates[i..end].Sort();
-            for (; i < end; i++)
-                probabilities[i] = -probabilities[i];
+            if (point < weight)
+                return id;
+            point -= weight;
         }
     }
 
     // SplitMix64: small, seeded, the same on every platform.
-    private double NextDouble()
+    private ulong NextRandom()
     {
         _state += 0x9E3779B97F4A7C15;
         ulong z = _state;
         z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
         z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
-        z ^= z >> 31;
-        return (z >> 11) * (1.0 / (1UL << 53));
+        return z ^ (z >> 31);
     }
 }

@@ -41,10 +41,12 @@ public sealed partial class Session
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
             finish = FinishReason.Cancelled;
+            _state.ReadBack?.Invoke();
         }
         finally
         {
-            // Where a pass was left in the middle, some layers hold rows that others do not.
+            // What the device decided belongs to the trace, also of a pass that was left in the middle: some layers then hold rows that
+            // others do not.
             Forget(_cachedIds.Count);
         }
 
@@ -155,8 +157,8 @@ public sealed partial class Session
         rows.Clear(prompt.Length - cached);
         _cachedImages.Clear();
         _cachedImages.AddRange(prompt.Images.Select(image => image.Hash));
-        float[] classAttention = _policy.Needs.HasFlag(PolicyNeeds.ClassAttention) ? new float[images * prompt.TokensPerImage] : [];
         int next = cached;
+        int unmerged = 0;
         for (int image = 0; image < images; image++)
         {
             int start = prompt.ImageStarts[first + image];
@@ -167,15 +169,15 @@ public sealed partial class Session
             int made = _run.EmbedPicture(prompt.Images[first + image].Pixels.Span, image, rows.Count, _policy, Sink);
             for (int i = 0; i < made; i++)
                 rows.Add(Row.OfVisual(start + i, visual + i, image));
-            if (classAttention.Length > 0 && made == prompt.TokensPerImage)
-                _run.ClassAttention.CopyTo(classAttention.AsSpan(image * made));
+            unmerged += made == prompt.TokensPerImage ? 1 : 0;
             vision += watch.Elapsed.TotalMilliseconds - before;
             Progress?.Invoke(new GenerationProgress("vision", image + 1, images));
             next = start + prompt.TokensPerImage;
         }
 
         EmbedText(prompt, next, prompt.Length, RowRole.Text);
-        _state.SetClassAttention(classAttention);
+        bool measured = _policy.Needs.HasFlag(PolicyNeeds.ClassAttention) && unmerged == images;
+        _state.SetClassAttention(measured ? images * prompt.TokensPerImage : 0, _run.ReadClassAttention);
         return vision;
     }
 
@@ -268,7 +270,11 @@ public sealed partial class Session
             int token = Choose(sampler);
             tokens.Add(token);
             if (tokens.Count == 1)
+            {
                 first = watch.Elapsed.TotalMilliseconds;
+                _state.ReadBack?.Invoke();
+            }
+
             OnStep?.Invoke(token);
             if (endOfSequence.Contains(token))
             {

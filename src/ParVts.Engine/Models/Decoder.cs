@@ -38,11 +38,15 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         Action<int, int>? progress, StageSink? sink, CancellationToken cancellation)
     {
         sink?.Invoke("inputs_embeds", workspace.Hidden.Slice(0, state.Rows.Count));
+
+        // Whoever watches wants to know which rows these are.
+        _schedule.Begin(workspace, state, defers: device.RunsAhead && sink is null, policy.CompactPositions);
+        SetPositions(workspace, state.Rows.Rope);
         state.EntryProbe = asked => _schedule.ProbeEntry(
             workspace, weights.Layers[state.Layer], kv, state, asked, _scale, (float)config.NormEpsilon);
         policy.OnVisionTokens(state);
-        _schedule.ChangeRows(workspace, kv, state);
-        SetPositions(workspace, state.Rows.Rope);
+        if (_schedule.ChangeRows(workspace, kv, state))
+            SetPositions(workspace, state.Rows.Rope);
         for (int layer = 0; layer < weights.Layers.Length; layer++)
         {
             cancellation.ThrowIfCancellationRequested();

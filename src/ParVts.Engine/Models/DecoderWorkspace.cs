@@ -22,6 +22,7 @@ internal sealed class DecoderWorkspace
         Positions = arena.Take(TensorType.I32, rows, 3);
         Frequencies = arena.Take(TensorType.F32, 1, config.HeadDim / 2);
         Logits = arena.Take(TensorType.F32, 1, config.VocabularySize);
+        ClassScores = keys > 0 ? arena.Take(TensorType.F32, 1, rows) : default;
         Shared = arena.Mark;
         Rotary = arena.Take(TensorType.F32, rows, config.HeadDim);
         Normed = arena.Take(input, rows, config.HiddenSize);
@@ -31,6 +32,10 @@ internal sealed class DecoderWorkspace
             Weights = arena.Take(TensorType.F32, 1, rows);
             LogSumExp = arena.Take(TensorType.F32, rows, config.Heads);
             Scores = arena.Take(TensorType.F32, 1, keys);
+            Places = arena.Take(TensorType.I32, PendingChoices, rows);
+            RankedScores = arena.Take(TensorType.F32, PendingChoices, rows);
+            RankedRows = arena.Take(TensorType.I32, 1, rows);
+            MovedPositions = arena.Take(TensorType.F32, rows, 3) with { Stride = 3 };
         }
 
         if (freezes)
@@ -52,6 +57,9 @@ internal sealed class DecoderWorkspace
         Up = arena.Take(TensorType.F32, rows, config.IntermediateSize);
         Inner = input == TensorType.F32 ? Gate : arena.Take(input, rows, config.IntermediateSize);
     }
+
+    /// <summary>Choices that may wait to be read back.</summary>
+    public const int PendingChoices = 4;
 
     /// <summary>Where memory begins that other stages may use between passes.</summary>
     public long Shared { get; }
@@ -83,6 +91,21 @@ internal sealed class DecoderWorkspace
     public Tensor LogSumExp { get; }
 
     public Tensor Scores { get; }
+
+    /// <summary>The class token's attention to the visual tokens of all pictures.</summary>
+    public Tensor ClassScores { get; }
+
+    /// <summary>A line a choice: the places that stay, then the others.</summary>
+    public Tensor Places { get; }
+
+    /// <summary>A line a choice: what was ranked.</summary>
+    public Tensor RankedScores { get; }
+
+    /// <summary>Where rows of positions are gathered into.</summary>
+    public Tensor MovedPositions { get; }
+
+    /// <summary>Rows of the visual tokens that are ranked.</summary>
+    public Tensor RankedRows { get; }
 
     /// <summary>The rows that a frozen layer computes.</summary>
     public Tensor Computed { get; }

@@ -46,12 +46,9 @@ internal sealed class LlavaRun : IDisposable
     /// <summary>[1, vocabulary]: logits after the last row that was fed.</summary>
     public Tensor Logits => _activations!.Logits;
 
-    /// <summary>
-    /// <see cref="VisionTower.ClassAttention"/> of the last picture, for its visual tokens: where a policy needs it and no
-    /// policy merged rows.
-    /// </summary>
-    public ReadOnlySpan<float> ClassAttention =>
-        _tower.ClassAttention.Slice(_model.Config.DroppedRows, _model.Config.VisualTokensPerImage);
+    /// <summary>The class token's attention to the visual tokens of every picture that was embedded, in order.</summary>
+    public void ReadClassAttention(float[] scores) =>
+        _device.Download<float>(_activations!.ClassScores with { Columns = scores.Length, Stride = scores.Length }, scores);
 
     /// <summary>What a run takes: (KV bytes, workspace bytes).</summary>
     public static (long KeyValues, long Workspace) Measure(LlavaModel model, ComputeDevice device, in RunNeeds needs)
@@ -116,6 +113,8 @@ internal sealed class LlavaRun : IDisposable
         int first = _visionState.IsFinal ? 0 : config.DroppedRows;
         int rows = left - first;
         Tensor features = vision.Hidden.Slice(first, rows);
+        if (policy.Needs.HasFlag(PolicyNeeds.ClassAttention) && rows == config.VisualTokensPerImage)
+            _device.Convert(Part(vision.Scores, first, rows), Part(_activations!.ClassScores, image * rows, rows));
         Tensor tokens = _activations!.Hidden.Slice(firstRow, rows);
         Tensor inputs = features;
         if (_model.InputType != features.Type)
@@ -172,6 +171,9 @@ internal sealed class LlavaRun : IDisposable
         _visionKv?.Dispose();
         _memory?.Dispose();
     }
+
+    private static Tensor Part(in Tensor row, int first, int count) =>
+        row with { Address = row.Address + first * sizeof(float), Columns = count, Stride = count };
 
     private static long VisionKvBytes(LlavaModel model)
     {

@@ -1,4 +1,5 @@
 using ParVts.Engine.Compute;
+using ParVts.Engine.Formats;
 using ParVts.Engine.Scheduling;
 
 namespace ParVts.Engine.Models;
@@ -11,17 +12,58 @@ internal sealed class ScheduleExecutor(ComputeDevice device)
 {
     private readonly AttentionPlan _ownVisual = new();
     private int[] _ids = [];
+    private int _scoresFrom;
+    private bool _defers;
+    private bool _compact;
+    private bool _weightsPending;
 
-    /// <summary>Makes the device's rows follow <see cref="ScheduleState.Rows"/>; true where they changed.</summary>
+    /// <summary>The device makes the choices by rank, and they are read back when somebody asks, or at the end.</summary>
+    public void Begin(DecoderWorkspace workspace, ScheduleState state, bool defers, bool compact)
+    {
+        _defers = defers;
+        _compact = compact;
+        _weightsPending = false;
+        state.ReadBack = () => ReadBack(workspace, state);
+    }
+
+    /// <summary>
+    /// Makes the device's rows follow <see cref="ScheduleState.Rows"/>; true where their rotary positions are to be uploaded
+    /// again.
+    /// </summary>
     public bool ChangeRows(DecoderWorkspace workspace, KvStore kv, ScheduleState state)
     {
-        if (state.Change == RowChange.None)
-            return false;
-        if (state.Change == RowChange.Fuse)
-            Fuse(workspace, kv, state);
-        else
-            Gather(workspace, state.Sources);
-        return true;
+        switch (state.Change)
+        {
+            case RowChange.None:
+                return false;
+            case RowChange.Fuse:
+                // What is left are the first rows, as they were.
+                Fuse(workspace, kv, state);
+                return false;
+            default:
+                return Gather(workspace, state);
+        }
+    }
+
+    /// <summary>Reads back what the device has decided.</summary>
+    public void ReadBack(DecoderWorkspace workspace, ScheduleState state)
+    {
+        for (int i = 0; i < state.Pending.Count; i++)
+        {
+            RankedChoice choice = state.Pending[i];
+            device.Download<int>(PlacesOf(workspace, i, choice), choice.Places);
+            device.Download<float>(ScoresOf(workspace, i, choice), choice.Scores);
+        }
+
+        if (_weightsPending)
+        {
+            Span<float> weights = state.FusionWeights;
+            device.Download(workspace.Weights with { Columns = weights.Length, Stride = weights.Length }, weights);
+            state.ReceiveShare();
+        }
+
+        _weightsPending = false;
+        state.Resolve();
     }
 
     /// <summary>Where the attention writes its log-sum-exp: nowhere, unless something is measured with it.</summary>
@@ -39,19 +81,61 @@ internal sealed class ScheduleExecutor(ComputeDevice device)
         return device.Counters.Flops - before;
     }
 
-    private void Gather(DecoderWorkspace workspace, ReadOnlySpan<int> sources)
+    private bool Gather(DecoderWorkspace workspace, ScheduleState state)
     {
-        int rows = sources.Length;
+        int rows = state.Sources.Length;
         Tensor ids = Ids(workspace.Ids, rows);
-        device.Upload(sources, ids);
-        device.GatherRows(workspace.Hidden, ids, workspace.Moved.Slice(0, rows));
+        if (state.Choice is RankedChoice choice)
+            Choose(workspace, state, choice, ids);
+        else
+            device.Upload(state.Sources, ids);
 
-        // Back to where the residual stream lives: rows may have moved either way, so not in place.
-        Span<int> same = Numbers(rows);
-        for (int i = 0; i < rows; i++)
-            same[i] = i;
-        device.Upload<int>(same, ids);
-        device.GatherRows(workspace.Moved.Slice(0, rows), ids, workspace.Hidden.Slice(0, rows));
+        // By way of other memory: rows may move either way.
+        Tensor moved = workspace.Moved.Slice(0, rows);
+        device.GatherRows(workspace.Hidden, ids, moved);
+        device.Convert(moved, workspace.Hidden.Slice(0, rows));
+        if (!_defers || state.Pending.Count == DecoderWorkspace.PendingChoices)
+            ReadBack(workspace, state);
+        if (state.Pending.Count == 0 || _compact)
+            return true;
+
+        // Which rows these are is not known here: their positions move on the device, as if they were numbers of another kind.
+        Tensor positions = workspace.Positions with { Type = TensorType.F32 };
+        Tensor kept = workspace.MovedPositions.Slice(0, rows);
+        device.GatherRows(positions, ids, kept);
+        device.Convert(kept, positions.Slice(0, rows));
+        device.RotaryTable(workspace.Positions.Slice(0, rows), workspace.Frequencies, workspace.Rotary.Slice(0, rows));
+        return false;
+    }
+
+    // The device ranks, and works out which old row each new one is.
+    private void Choose(DecoderWorkspace workspace, ScheduleState state, RankedChoice choice, in Tensor ids)
+    {
+        int slot = state.Pending.Count - 1;
+        Tensor places = PlacesOf(workspace, slot, choice);
+        Tensor scores = ScoresOf(workspace, slot, choice);
+        int kept = 0;
+        int rest = choice.Kept;
+        foreach (RankGroup group in choice.Groups)
+        {
+            if (group.Count == 0)
+                continue;
+            Tensor source = choice.Source == TokenScore.ClassAttention
+                ? Part(workspace.ClassScores, group.First, group.Count)
+                : Part(workspace.Scores, _scoresFrom + choice.RankedRows[group.First], group.Count);
+            Tensor own = Part(scores, group.First, group.Count);
+            device.Convert(source, own);
+            int others = group.Count - group.Keep;
+            device.SelectTop(own, group.First, Part(places, kept, group.Keep), others > 0 ? Part(places, rest, others) : default);
+            kept += group.Keep;
+            rest += others;
+        }
+
+        Tensor template = Ids(workspace.OtherIds, ids.Columns);
+        Tensor rows = Ids(workspace.RankedRows, choice.RankedRows.Length);
+        device.Upload(state.Template, template);
+        device.Upload<int>(choice.RankedRows, rows);
+        device.ResolveRows(template, places, rows, ids);
     }
 
     private void Fuse(DecoderWorkspace workspace, KvStore kv, ScheduleState state)
@@ -64,17 +148,25 @@ internal sealed class ScheduleExecutor(ComputeDevice device)
             Tensor weights = workspace.Weights with { Columns = count, Stride = count };
             device.Upload(state.FusedRows, first);
             device.Upload(state.OtherRows, second);
-            if (state.FusionIsMeasured)
+            switch (state.FusionRule)
             {
-                device.PathWeights(workspace.LogSumExp, first, second, weights);
-                device.Download<float>(weights, state.FusionWeights);
-            }
-            else
-            {
-                device.Upload<float>(state.FusionWeights, weights);
+                case FusionRule.PathMass:
+                    device.PathWeights(workspace.LogSumExp, first, second, weights);
+                    break;
+                case FusionRule.Share:
+                    RankedChoice split = state.Pending[state.SplitChoice];
+                    device.ScoreShare(
+                        ScoresOf(workspace, state.SplitChoice, split), Part(PlacesOf(workspace, state.SplitChoice, split), 0, split.Kept), weights);
+                    break;
+                default:
+                    device.Upload<float>(state.FusionWeights, weights);
+                    break;
             }
 
             device.FusePaths(workspace.Hidden, first, second, weights);
+            _weightsPending = state.FusionRule != FusionRule.Given;
+            if (!_defers)
+                ReadBack(workspace, state);
         }
 
         // The prefix and path A lie at the front, in order: the drop is a truncation.
@@ -121,7 +213,8 @@ internal sealed class ScheduleExecutor(ComputeDevice device)
         Tensor logSumExp = workspace.LogSumExp.Slice(0, rows);
         device.SegmentAttention(query, store, state.Plan, scale, workspace.Attended.Slice(0, rows), logSumExp);
         float[] scores = new float[rows];
-        Probe(workspace, store, state.Plan, query, logSumExp, asked, cached, scores, scale);
+        Probe(workspace, store, state.Plan, query, logSumExp, asked, scale);
+        device.Download<float>(Part(workspace.Scores, cached, rows), scores);
         kv.Truncate(state.Layer, cached);
         return scores;
     }
@@ -139,21 +232,18 @@ internal sealed class ScheduleExecutor(ComputeDevice device)
                 throw new PolicyException($"a policy probes a row that layer {state.Layer} does not compute");
         }
 
-        Probe(
-            workspace, kv, state.Plan, workspace.Query.Slice(0, rows), workspace.LogSumExp.Slice(0, rows), asked, state.CachedRows,
-            state.ReceiveRowScores(), scale);
+        Probe(workspace, kv, state.Plan, workspace.Query.Slice(0, rows), workspace.LogSumExp.Slice(0, rows), asked, scale);
+        int cached = _scoresFrom = state.CachedRows;
+        state.SetRowScores(scores => device.Download<float>(Part(workspace.Scores, cached, scores.Length), scores));
     }
 
     private void Probe(
-        DecoderWorkspace workspace, in KvLayer kv, AttentionPlan plan, in Tensor query, in Tensor logSumExp, ReadOnlySpan<int> asked,
-        int cached, Span<float> own, float scale)
+        DecoderWorkspace workspace, in KvLayer kv, AttentionPlan plan, in Tensor query, in Tensor logSumExp, ReadOnlySpan<int> asked, float scale)
     {
         Tensor ids = Ids(workspace.Ids, asked.Length);
         device.Upload(asked, ids);
         Tensor scores = workspace.Scores with { Columns = kv.Length, Stride = kv.Length };
         device.Probe(query, kv, plan, scale, logSumExp, ids, ProbeReduction.RowsAndHeads, scores);
-        Tensor part = scores with { Address = scores.Address + cached * sizeof(float), Columns = own.Length, Stride = own.Length };
-        device.Download(part, own);
     }
 
     // Each question row's log-sum-exp over the visual keys of its own path that stand before it.
@@ -185,9 +275,9 @@ internal sealed class ScheduleExecutor(ComputeDevice device)
         for (int row = 0; row < before;)
         {
             int end = row + 1;
-            if (rows.Rows[row].Role == RowRole.Visual && rows.Paths[row] == rows.Paths[before])
+            if (rows.RoleOf(row) == RowRole.Visual && rows.Paths[row] == rows.Paths[before])
             {
-                while (end < before && rows.Rows[end].Role == RowRole.Visual && rows.Paths[end] == rows.Paths[before])
+                while (end < before && rows.RoleOf(end) == RowRole.Visual && rows.Paths[end] == rows.Paths[before])
                     end++;
                 _ownVisual.AddRange(new KeyRange(cached + row, cached + end, KeyRule.Full, ValueRule.None));
             }
@@ -196,7 +286,7 @@ internal sealed class ScheduleExecutor(ComputeDevice device)
         }
     }
 
-    private static bool IsQuestion(RowBatch rows, int row) => rows.Rows[row].Role == RowRole.Text;
+    private static bool IsQuestion(RowBatch rows, int row) => rows.RoleOf(row) == RowRole.Text;
 
     private Span<int> Numbers(int count)
     {
@@ -205,4 +295,14 @@ internal sealed class ScheduleExecutor(ComputeDevice device)
     }
 
     private static Tensor Ids(in Tensor all, int count) => all with { Columns = count, Stride = count };
+
+    // Elements of a row of numbers.
+    private static Tensor Part(in Tensor row, int first, int count) =>
+        row with { Address = row.Address + first * row.ElementBytes, Columns = count, Stride = count };
+
+    private static Tensor PlacesOf(DecoderWorkspace workspace, int slot, RankedChoice choice) =>
+        Part(workspace.Places.Slice(slot, 1), 0, choice.Places.Length);
+
+    private static Tensor ScoresOf(DecoderWorkspace workspace, int slot, RankedChoice choice) =>
+        Part(workspace.RankedScores.Slice(slot, 1), 0, choice.Scores.Length);
 }

@@ -14,7 +14,6 @@ internal sealed class VisionTower
     private readonly VisionWeights _weights;
     private readonly VisionConfig _config;
     private readonly int[] _ids;
-    private readonly float[] _scores;
     private readonly float _scale;
     private readonly AttentionPlan _plan = new();
 
@@ -24,15 +23,8 @@ internal sealed class VisionTower
         _weights = weights;
         _config = config;
         _ids = Enumerable.Range(0, config.Rows).ToArray();
-        _scores = new float[config.Rows];
         _scale = 1f / MathF.Sqrt(config.HiddenSize / config.Heads);
     }
-
-    /// <summary>
-    /// Of the last picture, a score for each of its rows: the class token's attention in the last block, mean over heads;
-    /// without a class token the mean attention that the row received from all rows. Measured where a policy needs it.
-    /// </summary>
-    public ReadOnlySpan<float> ClassAttention => _scores;
 
     /// <summary>Runs one picture; the result is the first rows of <see cref="VisionWorkspace.Hidden"/>, class token first.</summary>
     /// <param name="workspace">The activations.</param>
@@ -124,7 +116,6 @@ internal sealed class VisionTower
         _device.Probe(
             workspace.Query.Slice(0, rows), kv, _plan, _scale, workspace.LogSumExp.Slice(0, rows), ids,
             ProbeReduction.RowsAndHeads, scores);
-        _device.Download<float>(scores, _scores.AsSpan(0, rows));
     }
 
     private void Merge(VisionWorkspace workspace, VisionState state)

@@ -53,6 +53,10 @@ internal sealed class VisionWorkspace
 
     public Tensor LogSumExp { get; }
 
+    /// <summary>
+    /// A score for each row: the class token's attention in the last block, mean over heads; without a class token the mean
+    /// attention that the row received from all rows. Measured where a policy needs it.
+    /// </summary>
     public Tensor Scores { get; }
 
     public Tensor Offsets { get; }

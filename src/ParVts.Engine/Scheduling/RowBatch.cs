@@ -56,12 +56,20 @@ public sealed class RowBatch
     private RowPath[] _paths = [];
     private RowPath[] _sparePaths = [];
     private int[] _rope = [];
+    private bool _renumbered;
 
     /// <summary>Rows.</summary>
     public int Count { get; private set; }
 
-    /// <summary>The rows, in packed order.</summary>
-    public ReadOnlySpan<Row> Rows => _rows.AsSpan(0, Count);
+    /// <summary>The rows, in packed order. Waits for a device that chose by rank which visual tokens they are.</summary>
+    public ReadOnlySpan<Row> Rows
+    {
+        get
+        {
+            ReadBack?.Invoke();
+            return _rows.AsSpan(0, Count);
+        }
+    }
 
     /// <summary>Each row's path.</summary>
     public ReadOnlySpan<RowPath> Paths => _paths.AsSpan(0, Count);
@@ -82,10 +90,24 @@ public sealed class RowBatch
         }
     }
 
+    /// <summary>Has the rows renamed where their tokens are not known here yet; null where they are.</summary>
+    internal Action? ReadBack { get; set; }
+
+    /// <summary>What a row is: known also while its token is not.</summary>
+    internal RowRole RoleOf(int row) => _rows[row].Role;
+
+    /// <summary>A row's picture: known also while its token is not.</summary>
+    internal int ImageOf(int row) => _rows[row].Image;
+
+    /// <summary>A row's visual token, or the one that stands for it.</summary>
+    internal int TokenOf(int row) => _rows[row].Visual;
+
     /// <summary>Forgets all rows and makes room for <paramref name="capacity"/>.</summary>
     internal void Clear(int capacity)
     {
         Count = 0;
+        ReadBack = null;
+        _renumbered = false;
         Grow(capacity);
     }
 
@@ -100,7 +122,7 @@ public sealed class RowBatch
     public int CountOf(RowRole role)
     {
         int count = 0;
-        foreach (ref readonly Row row in Rows)
+        foreach (ref readonly Row row in _rows.AsSpan(0, Count))
             count += row.Role == role ? 1 : 0;
         return count;
     }
@@ -123,6 +145,7 @@ public sealed class RowBatch
     /// <summary>Gives the rows the positions <paramref name="first"/>, first + 1 …; true where that changed one.</summary>
     internal bool Renumber(int first)
     {
+        _renumbered = true;
         bool changed = false;
         for (int row = 0; row < Count; row++)
         {
@@ -133,6 +156,23 @@ public sealed class RowBatch
         }
 
         return changed;
+    }
+
+    /// <summary>Visual rows that stood for others become these.</summary>
+    /// <param name="real">For each visual token, the one that it stood for.</param>
+    /// <param name="visual">The visual tokens as they came.</param>
+    internal void Rename(ReadOnlySpan<int> real, ReadOnlySpan<Row> visual)
+    {
+        for (int row = 0; row < Count; row++)
+        {
+            Row stand = _rows[row];
+            if (stand.Role != RowRole.Visual)
+                continue;
+            Row renamed = visual[real[stand.Visual]];
+            _rows[row] = _renumbered
+                ? renamed with { Temporal = stand.Temporal, Height = stand.Height, Width = stand.Width }
+                : renamed;
+        }
     }
 
     private void Grow(int capacity)

@@ -28,7 +28,7 @@ internal sealed record SchedulePlan(ScheduleTrace Trace, int MaxRows, int MaxKey
         fill(state.Rows);
         var trace = new ScheduleTrace(config);
         state.Begin(trace, cached, cachedTokens, state.Rows.Count, images);
-        state.SetClassAttention(new float[trace.Visual]);
+        state.SetClassAttention(trace.Visual, read: null);
         asked.OnVisionTokens(state);
 
         // A policy whose sizes are not known may also split: then text rows run twice.
@@ -43,7 +43,7 @@ internal sealed record SchedulePlan(ScheduleTrace Trace, int MaxRows, int MaxKey
             state.Settle();
             state.Store();
             if (state.ProbedRows.Length > 0)
-                state.ReceiveRowScores().Clear();
+                state.SetRowScores(read: null);
             trace.Record(state);
             maxRows = Math.Max(maxRows, state.Rows.Count);
             int keys = state.CachedRows + Math.Max(state.EntryKeys, state.KeyCount) + copies;

@@ -49,7 +49,7 @@ public sealed partial class ScheduleState
         _computed.Clear();
         for (int row = 0; row < Rows.Count; row++)
         {
-            if (Rows.Rows[row].Role != RowRole.Visual)
+            if (Rows.RoleOf(row) != RowRole.Visual)
                 _computed.Add(row);
         }
 
@@ -78,11 +78,11 @@ public sealed partial class ScheduleState
     /// <summary>Rows whose keys <see cref="AttentionAtEntry"/> stored for a moment, at most.</summary>
     internal int EntryKeys { get; private set; }
 
-    /// <summary>The row that query <paramref name="query"/> of the plan is.</summary>
-    internal Row QueryRow(int query) => Rows.Rows[IsFrozen ? _computed[query] : query];
+    /// <summary>What query <paramref name="query"/> of the plan is.</summary>
+    internal RowRole QueryRole(int query) => Rows.RoleOf(IsFrozen ? _computed[query] : query);
 
-    /// <summary>The row that key <paramref name="key"/> of this prefill is.</summary>
-    internal Row KeyRow(int key) => Rows.Rows[IsFrozen && !FrozenGiveKeys ? _computed[key] : key];
+    /// <summary>What key <paramref name="key"/> of this prefill is.</summary>
+    internal RowRole KeyRole(int key) => Rows.RoleOf(IsFrozen && !FrozenGiveKeys ? _computed[key] : key);
 
     // The computed rows as they are packed: runs of neighbours, each seeing all keys before it and its own causally.
     private void SetFrozenPlan()

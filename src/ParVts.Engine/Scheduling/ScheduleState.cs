@@ -15,6 +15,19 @@ internal enum RowChange
     Fuse,
 }
 
+/// <summary>Where a fusion's weights come from.</summary>
+internal enum FusionRule
+{
+    /// <summary>They are given: <see cref="ScheduleState.FusionWeights"/>.</summary>
+    Given,
+
+    /// <summary>Each question row's attention mass, measured in the layer before.</summary>
+    PathMass,
+
+    /// <summary>The subject's share of what its split ranked.</summary>
+    Share,
+}
+
 /// <summary>
 /// What a policy sees at the entry of a layer, and the decisions that it takes there. Rows change at once in
 /// <see cref="Rows"/>; the engine then makes the device's rows follow. Belongs to one run at a time.
@@ -31,6 +44,14 @@ public sealed partial class ScheduleState
     private readonly List<int> _probedRows = [];
     private float[] _rowScores = [];
     private float[] _classAttention = [];
+    private Action<float[]>? _readRowScores;
+    private Action<float[]>? _readClassAttention;
+    private int _scoredRows;
+    private int _classScores;
+    private int _sourceRows;
+    private int _splitChoice = -1;
+    private float _share = float.NaN;
+    private float[] _shareWeight = [];
     private int[] _cached = [];
     private int[] _stored = [];
     private int[] _kept = [];
@@ -60,13 +81,35 @@ public sealed partial class ScheduleState
     /// mean over heads, in the block whose output feeds the projector). Where a tower has no class token: the mean
     /// attention that the patch receives from all patches in that block. Empty where no policy needs it.
     /// </summary>
-    public ReadOnlySpan<float> ClassAttention => _classAttention;
+    public ReadOnlySpan<float> ClassAttention
+    {
+        get
+        {
+            if (_readClassAttention is null)
+                return _classAttention.AsSpan(0, _classScores);
+            Array.Resize(ref _classAttention, _classScores);
+            _readClassAttention(_classAttention);
+            _readClassAttention = null;
+            return _classAttention;
+        }
+    }
 
     /// <summary>
     /// What <see cref="Probe"/> asked for in the layer before: for each row, its probability in the softmax of the rows that
     /// were named, over all their keys, mean over heads and then over those rows. As long as <see cref="Rows"/> were then.
     /// </summary>
-    public ReadOnlySpan<float> RowScores => _rowScores;
+    public ReadOnlySpan<float> RowScores
+    {
+        get
+        {
+            if (_readRowScores is null)
+                return _rowScores.AsSpan(0, _scoredRows);
+            Array.Resize(ref _rowScores, _scoredRows);
+            _readRowScores(_rowScores);
+            _readRowScores = null;
+            return _rowScores;
+        }
+    }
 
     internal RowChange Change { get; private set; }
 
@@ -79,8 +122,11 @@ public sealed partial class ScheduleState
     /// <summary>Of a fusion: path A's weight for each question row; filled by the engine where it is measured.</summary>
     internal float[] FusionWeights { get; private set; } = [];
 
-    /// <summary>The weights come from <see cref="ProbePathWeights"/>.</summary>
-    internal bool FusionIsMeasured { get; private set; }
+    /// <summary>Where the weights come from.</summary>
+    internal FusionRule FusionRule { get; private set; }
+
+    /// <summary>Of <see cref="FusionRule.Share"/>: which of the choices that are not known here yet made the split.</summary>
+    internal int SplitChoice => _splitChoice;
 
     internal ReadOnlySpan<int> ProbedRows => CollectionsMarshal.AsSpan(_probedRows);
 
@@ -94,38 +140,25 @@ public sealed partial class ScheduleState
     public void Keep(
         ReadOnlySpan<int> visual, string? score = null, ReadOnlySpan<int> ranked = default, ReadOnlySpan<float> scores = default)
     {
+        ReadBack?.Invoke();
         int before = Rows.CountOf(RowRole.Visual);
-        BeginChange(RowChange.Gather);
-        int next = 0;
-        for (int row = 0; row < Rows.Count; row++)
-        {
-            Row candidate = Rows.Rows[row];
-            if (candidate.Role == RowRole.Visual)
-            {
-                if (next == visual.Length || visual[next] != candidate.Visual)
-                    continue;
-                next++;
-            }
-
-            _sources.Add(row);
-            _paths.Add(Rows.Paths[row]);
-        }
-
-        if (next != visual.Length)
-            throw new PolicyException("a policy kept visual tokens that are not there, or not in ascending order");
-        Rearrange();
+        KeepRows(visual);
         _trace.Add(new ScheduleEvent
         {
             Layer = Math.Max(0, Layer),
-            Kind = visual.Length == 0 ? ScheduleEventKind.Leave : ScheduleEventKind.Select,
+            Kind = KindOf(visual.Length),
             Kept = visual.ToArray(),
             Score = score,
             Margin = Selection.Margin(ranked, scores, visual),
             Ranked = ranked.ToArray(),
             Scores = scores.ToArray(),
-            Note = visual.Length == before && before > 0 ? $"all {before} visual tokens stay" : null,
+            Note = NoteOf(visual.Length, before),
         });
     }
+
+    private static ScheduleEventKind KindOf(int kept) => kept == 0 ? ScheduleEventKind.Leave : ScheduleEventKind.Select;
+
+    private static string? NoteOf(int kept, int before) => kept == before && before > 0 ? $"all {before} visual tokens stay" : null;
 
     /// <summary>
     /// Lays the rows out as <c>[prefix | subject, question | rest, question]</c>: two paths that share the prefix and do
@@ -137,27 +170,8 @@ public sealed partial class ScheduleState
     /// <param name="scores">Their scores.</param>
     public void Split(ReadOnlySpan<int> subject, string? score = null, ReadOnlySpan<int> ranked = default, ReadOnlySpan<float> scores = default)
     {
-        int visual = Rows.CountOf(RowRole.Visual);
-        if (subject.Length >= visual || Rows.Paths.Contains(RowPath.Rest))
-            throw new PolicyException($"a policy splits {visual} visual tokens into {subject.Length} and none, or splits twice");
-        for (int i = 1; i < subject.Length; i++)
-        {
-            if (subject[i] <= subject[i - 1])
-                throw new PolicyException("a policy split visual tokens that are not in ascending order");
-        }
-
-        int[] alive = AliveVisual();
-        foreach (int token in subject)
-        {
-            if (!alive.Contains(token))
-                throw new PolicyException($"a policy split off visual token {token}, which is not there");
-        }
-
-        BeginChange(RowChange.Gather);
-        AddPath(RowPath.Shared, subject);
-        AddPath(RowPath.Subject, subject);
-        AddPath(RowPath.Rest, subject);
-        Rearrange();
+        ReadBack?.Invoke();
+        SplitRows(subject);
         _trace.Add(new ScheduleEvent
         {
             Layer = Math.Max(0, Layer),
@@ -169,6 +183,53 @@ public sealed partial class ScheduleState
             Ranked = ranked.ToArray(),
             Scores = scores.ToArray(),
         });
+    }
+
+    private void KeepRows(ReadOnlySpan<int> visual)
+    {
+        BeginChange(RowChange.Gather);
+        int next = 0;
+        for (int row = 0; row < Rows.Count; row++)
+        {
+            if (Rows.RoleOf(row) == RowRole.Visual)
+            {
+                if (next == visual.Length || visual[next] != Rows.TokenOf(row))
+                    continue;
+                next++;
+            }
+
+            _sources.Add(row);
+            _paths.Add(Rows.Paths[row]);
+        }
+
+        if (next != visual.Length)
+            throw new PolicyException("a policy kept visual tokens that are not there, or not in ascending order");
+        Rearrange();
+    }
+
+    private void SplitRows(ReadOnlySpan<int> subject)
+    {
+        int visual = Rows.CountOf(RowRole.Visual);
+        if (subject.Length >= visual || Rows.Paths.Contains(RowPath.Rest))
+            throw new PolicyException($"a policy splits {visual} visual tokens into {subject.Length} and none, or splits twice");
+        for (int i = 1; i < subject.Length; i++)
+        {
+            if (subject[i] <= subject[i - 1])
+                throw new PolicyException("a policy split visual tokens that are not in ascending order");
+        }
+
+        int[] alive = StandIns();
+        foreach (int token in subject)
+        {
+            if (!alive.Contains(token))
+                throw new PolicyException($"a policy split off visual token {token}, which is not there");
+        }
+
+        BeginChange(RowChange.Gather);
+        AddPath(RowPath.Shared, subject);
+        AddPath(RowPath.Subject, subject);
+        AddPath(RowPath.Rest, subject);
+        Rearrange();
     }
 
     /// <summary>
@@ -199,8 +260,28 @@ public sealed partial class ScheduleState
         if (_weighedLayer != Layer - 1)
             throw new PolicyException($"a policy fuses by mass at layer {Layer}, but layer {Layer - 1} was not asked to measure it");
         BeginFusion();
-        FusionIsMeasured = true;
+        FusionRule = FusionRule.PathMass;
         FinishFusion(FusionWeights);
+    }
+
+    /// <summary>
+    /// <see cref="Fuse"/> with the subject's share of all that its split ranked: the sum of its scores over the sum of all.
+    /// </summary>
+    /// <exception cref="PolicyException">Nothing was split by rank.</exception>
+    public void FuseByShare()
+    {
+        if (_splitChoice < 0)
+        {
+            if (float.IsNaN(_share))
+                throw new PolicyException("a policy fuses by share, but did not split by rank");
+            Fuse([_share]);
+            return;
+        }
+
+        BeginFusion();
+        FusionRule = FusionRule.Share;
+        Array.Resize(ref _shareWeight, 1);
+        FinishFusion(_shareWeight);
     }
 
     /// <summary>Asks that this layer measure the attention of these rows; the next layer finds it in <see cref="RowScores"/>.</summary>
@@ -226,18 +307,11 @@ public sealed partial class ScheduleState
         _weighedLayer = Layer;
     }
 
-    /// <summary>The visual tokens that are there now, in row order.</summary>
+    /// <summary>The visual tokens that are there now, in row order. Waits for a device that chose them by rank.</summary>
     public int[] AliveVisual()
     {
-        int[] alive = new int[Rows.CountOf(RowRole.Visual)];
-        int next = 0;
-        foreach (ref readonly Row row in Rows.Rows)
-        {
-            if (row.Role == RowRole.Visual)
-                alive[next++] = row.Visual;
-        }
-
-        return alive;
+        ReadBack?.Invoke();
+        return StandIns();
     }
 
     internal int CachedRowsOf(int layer) => _cached[layer];
@@ -256,18 +330,37 @@ public sealed partial class ScheduleState
         Images = images;
         Change = RowChange.None;
         WantsPathWeights = false;
+        Choice = null;
+        ReadBack = null;
+        _pending.Clear();
+        _splitChoice = -1;
+        _share = float.NaN;
         _probedRows.Clear();
+        _visualRows.Clear();
+        foreach (ref readonly Row row in Rows.Rows)
+        {
+            if (row.Role == RowRole.Visual)
+                _visualRows.Add(row);
+        }
+
         trace.Begin(Rows, cachedTokens, tokens);
     }
 
-    internal void SetClassAttention(float[] scores) => _classAttention = scores;
-
-    /// <summary>Room for a score for each row.</summary>
-    internal Span<float> ReceiveRowScores()
+    /// <summary>The class token's attention was measured, or not.</summary>
+    /// <param name="count">Visual tokens that have a score.</param>
+    /// <param name="read">Fetches the scores when they are asked for; null for zeros.</param>
+    internal void SetClassAttention(int count, Action<float[]>? read)
     {
-        if (_rowScores.Length != Rows.Count)
-            _rowScores = new float[Rows.Count];
-        return _rowScores;
+        _classScores = count;
+        _readClassAttention = read ?? (scores => Array.Clear(scores));
+    }
+
+    /// <summary>A probe has a score for each row.</summary>
+    /// <param name="read">Fetches them when they are asked for; null for zeros.</param>
+    internal void SetRowScores(Action<float[]>? read)
+    {
+        _scoredRows = Rows.Count;
+        _readRowScores = read ?? (scores => Array.Clear(scores));
     }
 
     /// <summary>Steps to the next layer's entry; its plan is causal until a policy says otherwise.</summary>
@@ -275,6 +368,7 @@ public sealed partial class ScheduleState
     {
         Layer = layer;
         Change = RowChange.None;
+        Choice = null;
         WantsPathWeights = false;
         IsFrozen = _freeze = false;
         EntryKeys = 0;
@@ -319,6 +413,7 @@ public sealed partial class ScheduleState
         if (Change != RowChange.None)
             throw new PolicyException($"two policies change the rows at the entry of layer {Layer}");
         Change = change;
+        _sourceRows = Rows.Count;
         _sources.Clear();
         _paths.Clear();
         _fusedRows.Clear();
@@ -336,12 +431,12 @@ public sealed partial class ScheduleState
                 _paths.Add(RowPath.Shared);
             }
 
-            if (Rows.Rows[row].Role == RowRole.Text && Rows.Paths[row] != RowPath.Shared)
+            if (Rows.RoleOf(row) == RowRole.Text && Rows.Paths[row] != RowPath.Shared)
                 (Rows.Paths[row] == RowPath.Subject ? _fusedRows : _otherRows).Add(row);
         }
 
         FusionWeights = new float[_fusedRows.Count];
-        FusionIsMeasured = false;
+        FusionRule = FusionRule.Given;
     }
 
     private void FinishFusion(float[] weights)
@@ -349,18 +444,17 @@ public sealed partial class ScheduleState
         Rearrange();
         for (int layer = 0; layer < Layer; layer++)
             _stored[layer] = Math.Min(_stored[layer], _kept[layer]);
-        _trace.Add(new ScheduleEvent { Layer = Layer, Kind = ScheduleEventKind.Fuse, Kept = AliveVisual(), Weights = weights });
+        _trace.Add(new ScheduleEvent { Layer = Layer, Kind = ScheduleEventKind.Fuse, Kept = StandIns(), Weights = weights });
     }
 
     private void AddPath(RowPath path, ReadOnlySpan<int> subject)
     {
         for (int row = 0; row < Rows.Count; row++)
         {
-            Row candidate = Rows.Rows[row];
-            bool belongs = candidate.Role switch
+            bool belongs = Rows.RoleOf(row) switch
             {
                 RowRole.Prefix => path == RowPath.Shared,
-                RowRole.Visual => path == (subject.BinarySearch(candidate.Visual) >= 0 ? RowPath.Subject : RowPath.Rest),
+                RowRole.Visual => path == (subject.BinarySearch(Rows.TokenOf(row)) >= 0 ? RowPath.Subject : RowPath.Rest),
                 _ => path != RowPath.Shared,
             };
             if (!belongs)

@@ -158,6 +158,8 @@ public sealed class ScheduleTrace
 
     internal void Add(ScheduleEvent done) => _events.Add(done);
 
+    internal void Replace(int place, ScheduleEvent done) => _events[place] = done;
+
     /// <summary>Records the layer that the state stands at.</summary>
     internal void Record(ScheduleState state)
     {
@@ -184,7 +186,7 @@ public sealed class ScheduleTrace
 
         // _textual[k]: textual keys before key k.
         for (int key = 0; key < keys; key++)
-            _textual[key + 1] = _textual[key] + (key < state.CachedRows || IsText(state.KeyRow(key - state.CachedRows)) ? 1 : 0);
+            _textual[key + 1] = _textual[key] + (key < state.CachedRows || IsText(state.KeyRole(key - state.CachedRows)) ? 1 : 0);
         long pairs = 0;
         foreach (ref readonly Compute.QuerySegment segment in state.Plan.Segments)
         {
@@ -192,7 +194,7 @@ public sealed class ScheduleTrace
             {
                 for (int row = segment.Start; row < segment.End; row++)
                 {
-                    if (IsText(state.QueryRow(row)))
+                    if (IsText(state.QueryRole(row)))
                         pairs += TextualKeys(range, row - segment.Start);
                 }
             }
@@ -201,7 +203,7 @@ public sealed class ScheduleTrace
         return pairs;
     }
 
-    private static bool IsText(in Row row) => row.Role != RowRole.Visual;
+    private static bool IsText(RowRole role) => role != RowRole.Visual;
 
     private long TextualKeys(in Compute.KeyRange range, int query)
     {

@@ -20,17 +20,21 @@ internal static class Selection
         return top;
     }
 
-    /// <summary>The lowest score of those that stayed less the highest of those that did not; null where there is no such pair.</summary>
+    /// <summary>
+    /// The lowest score of those that stayed less the highest of those that did not; null where there is no such pair, or one of the
+    /// two is infinite. A NaN ranks below every number.
+    /// </summary>
     public static double? Margin(ReadOnlySpan<int> ranked, ReadOnlySpan<float> scores, ReadOnlySpan<int> kept)
     {
         float lowest = float.PositiveInfinity;
         float highest = float.NegativeInfinity;
         for (int i = 0; i < ranked.Length; i++)
         {
+            float score = float.IsNaN(scores[i]) ? float.NegativeInfinity : scores[i];
             if (kept.BinarySearch(ranked[i]) >= 0)
-                lowest = Math.Min(lowest, scores[i]);
+                lowest = Math.Min(lowest, score);
             else
-                highest = Math.Max(highest, scores[i]);
+                highest = Math.Max(highest, score);
         }
 
         return float.IsPositiveInfinity(lowest) || float.IsNegativeInfinity(highest) ? null : lowest - highest;

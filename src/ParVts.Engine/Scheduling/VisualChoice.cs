@@ -36,25 +36,29 @@ internal sealed class VisualChoice
 
     public void Bind(PolicyModel model) => _rowTile = model.RowTile;
 
-    /// <summary>The visual tokens that stay, ascending.</summary>
-    public int[] Choose(ScheduleState state, ChooseTokens choose)
+    /// <summary>Who is chosen from whom, and how many of them.</summary>
+    public RankGroup[] Groups(ScheduleState state)
     {
         int visual = state.Rows.CountOf(RowRole.Visual);
         int others = state.Rows.Count - visual;
         if (_total || state.Images <= 1)
-            return choose(0, visual, _keep.Count(visual, others, _rowTile));
+            return [new RankGroup(0, visual, _keep.Count(visual, others, _rowTile))];
 
-        var kept = new List<int>();
+        var groups = new RankGroup[state.Images];
         int first = 0;
-        for (int image = 0; image < state.Images; image++)
+        for (int image = 0; image < groups.Length; image++)
         {
             int count = CountOf(state, image);
-            kept.AddRange(choose(first, count, KeepOf(count, visual, others, image, state.Images)));
+            groups[image] = new RankGroup(first, count, KeepOf(count, visual, others, image, state.Images));
             first += count;
         }
 
-        return [.. kept];
+        return groups;
     }
+
+    /// <summary>The visual tokens that stay, ascending.</summary>
+    public int[] Choose(ScheduleState state, ChooseTokens choose) =>
+        [.. Groups(state).SelectMany(group => choose(group.First, group.Count, group.Keep))];
 
     // "auto" fits the sum of all pictures to the tile; what does not divide goes to the first ones.
     private int KeepOf(int count, int visual, int others, int image, int images)
@@ -68,8 +72,8 @@ internal sealed class VisualChoice
     private static int CountOf(ScheduleState state, int image)
     {
         int count = 0;
-        foreach (ref readonly Row row in state.Rows.Rows)
-            count += row.Image == image ? 1 : 0;
+        for (int row = 0; row < state.Rows.Count; row++)
+            count += state.Rows.ImageOf(row) == image ? 1 : 0;
         return count;
     }
 }

@@ -20,13 +20,13 @@ internal abstract unsafe partial class PlainDevice<T>
                 for (int head = 0; head < heads; head++)
                 {
                     int line = reduction == ProbeReduction.Heads ? i : reduction == ProbeReduction.Rows ? head : 0;
-                    if (!Sees(plan, row, key))
+                    if (!Sees(plan, row, head, key))
                         continue;
                     T score = T.Zero;
                     int kvHead = head / (heads / layer.Heads);
                     for (int d = 0; d < size; d++)
                         score += Get(q, row, head * size + d) * T.CreateChecked(layer.Keys(key / 64, kvHead)[key % 64 * layer.PaddedHeadDim + d]);
-                    sums[line] += T.Exp(score * T.CreateChecked(scale) - Get(logSumExp, row, head));
+                    sums[line] += T.Exp(score * T.CreateChecked(scale) + Bias(plan, key) - Get(logSumExp, row, head));
                 }
             }
 
@@ -85,6 +85,49 @@ internal abstract unsafe partial class PlainDevice<T>
         }
     }
 
+    public override void SelectTop(in Tensor scores, int offset, in Tensor kept, in Tensor rest)
+    {
+        var keys = new double[scores.Columns];
+        for (int i = 0; i < keys.Length; i++)
+        {
+            double score = double.CreateChecked(Get(scores, 0, i));
+            keys[i] = double.IsNaN(score) ? double.NegativeInfinity : score;
+        }
+
+        int[] order = [.. Enumerable.Range(0, keys.Length).OrderByDescending(i => keys[i]).ThenBy(i => i)];
+        SetIntegers(kept, order.Take(kept.Columns).Order().Select(i => offset + i));
+        if (!rest.IsEmpty)
+            SetIntegers(rest, order.Skip(kept.Columns).Order().Select(i => offset + i));
+    }
+
+    public override void ResolveRows(in Tensor template, in Tensor places, in Tensor rows, in Tensor output)
+    {
+        for (int i = 0; i < template.Columns; i++)
+        {
+            int row = ((int*)template.Address)[i];
+            ((int*)output.Address)[i] = row >= 0 ? row : ((int*)rows.Address)[((int*)places.Address)[-1 - row]];
+        }
+    }
+
+    public override void ScoreShare(in Tensor scores, in Tensor places, in Tensor output)
+    {
+        T held = T.Zero;
+        T all = T.Zero;
+        for (int i = 0; i < places.Columns; i++)
+            held += Get(scores, 0, ((int*)places.Address)[i]);
+        for (int i = 0; i < scores.Columns; i++)
+            all += Get(scores, 0, i);
+        for (int i = 0; i < output.Columns; i++)
+            Set(output, 0, i, held / all);
+    }
+
+    private static void SetIntegers(in Tensor tensor, IEnumerable<int> values)
+    {
+        int place = 0;
+        foreach (int value in values)
+            ((int*)tensor.Address)[place++] = value;
+    }
+
     public override void PathWeights(in Tensor logSumExp, in Tensor first, in Tensor second, in Tensor output)
     {
         for (int row = 0; row < output.Columns; row++)
@@ -119,13 +162,15 @@ internal abstract unsafe partial class PlainDevice<T>
         }
     }
 
-    private static bool Sees(AttentionPlan plan, int row, int key)
+    private static T Bias(AttentionPlan plan, int key) => plan.KeyBias.IsEmpty ? T.Zero : T.CreateChecked(plan.KeyBias[key]);
+
+    private static bool Sees(AttentionPlan plan, int row, int head, int key)
     {
         foreach (QuerySegment segment in plan.Segments)
         {
             foreach (KeyRange range in plan.RangesOf(segment))
             {
-                if (row >= segment.Start && row < segment.End && range.Sees(row - segment.Start, key))
+                if (row >= segment.Start && row < segment.End && !plan.Skips(range, head) && plan.Sees(range, row - segment.Start, key))
                     return true;
             }
         }

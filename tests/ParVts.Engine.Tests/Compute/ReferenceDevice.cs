@@ -244,12 +244,12 @@ internal abstract unsafe partial class PlainDevice<T> : ComputeDevice
         {
             for (int key = range.Start; key < range.End; key++)
             {
-                if (!range.Sees(row - segment.Start, key))
+                if (plan.Skips(range, head) || !plan.Sees(range, row - segment.Start, key))
                     continue;
                 T score = T.Zero;
                 for (int i = 0; i < size; i++)
                     score += Get(q, row, head * size + i) * T.CreateChecked(layer.Keys(key / 64, kvHead)[key % 64 * layer.PaddedHeadDim + i]);
-                seen.Add((range, key, score * T.CreateChecked(scale)));
+                seen.Add((range, key, score * T.CreateChecked(scale) + Bias(plan, key)));
             }
         }
 

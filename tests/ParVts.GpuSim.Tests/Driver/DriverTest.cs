@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Text;
 using ParVts.Cuda;
 using ParVts.Cuda.Compilation;
 using ParVts.Cuda.Native;
@@ -61,6 +62,33 @@ internal abstract class DriverTest
     {
         Random random = new(seed);
         return [.. Enumerable.Range(0, count).Select(_ => scale * ((random.NextSingle() * 2) - 1))];
+    }
+
+    /// <summary>Makes a call of the driver itself, with the context current.</summary>
+    protected void Raw(Func<int> call)
+    {
+        using CudaContext.Scope scope = Context.Enter();
+        Api.Check(call(), "a call");
+    }
+
+    /// <summary>Makes a call of the driver that gives a value at the address that it is handed.</summary>
+    protected unsafe nint Made(Func<nint, int> call)
+    {
+        nint value = 0;
+        nint place = (nint)(&value);
+        using CudaContext.Scope scope = Context.Enter();
+        Api.Check(call(place), "a call");
+        return value;
+    }
+
+    /// <summary>A kernel's own handle.</summary>
+    protected unsafe nint Function(CudaModule module, string kernel)
+    {
+        nint function;
+        using CudaContext.Scope scope = Context.Enter();
+        fixed (byte* name = Encoding.UTF8.GetBytes(kernel + '\0'))
+            Api.Check(Api.ModuleGetFunction(&function, module.Raw, name), "cuModuleGetFunction");
+        return function;
     }
 
     /// <summary>Expects a call to fail with a code.</summary>

@@ -27,8 +27,10 @@ internal sealed unsafe partial class KernelCompiler
                 Atomic();
                 return true;
             case "membar" or "fence":
-                // Memory is one here: every write is seen at once.
-                _mods.Ignore("gl", "cta", "sys", "gpu", "sc", "acq_rel", "proxy", "async");
+                // Memory is one here: every write is seen at once. Only the search for races asks for fences.
+                if (_mods.TakeAny("gl", "gpu", "sys") is not null)
+                    Emit(&Atomics.Fence);
+                _mods.Ignore("cta", "sc", "acq_rel", "proxy", "async");
                 return true;
             case "prefetch" or "prefetchu":
                 _mods.Ignore("global", "local", "L1", "L2");
@@ -78,6 +80,7 @@ internal sealed unsafe partial class KernelCompiler
         (int at, bool narrow) = AddressPlace(address);
         ref Instr i = ref Emit(run);
         (i.A, i.NarrowAddress, i.Imm, i.Space, i.Count) = (at, narrow, address.Offset, space, places.Length);
+        i.HasSinks = places.Contains(-1);
         for (int n = 0; n < places.Length; n++)
             i.V[n] = places[n];
     }

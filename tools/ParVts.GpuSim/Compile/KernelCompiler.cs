@@ -16,6 +16,7 @@ internal sealed unsafe partial class KernelCompiler
     private readonly RegisterFile _file = new();
     private readonly List<Instr> _code = [];
     private readonly List<(string, SourceLine)> _lines = [];
+    private readonly List<InstructionKind> _kinds = [];
     private readonly List<(int Instruction, Frame Frame, string? Label)> _jumps = [];
     private readonly Dictionary<string, ulong> _shared = [];
     private int _frames;
@@ -51,12 +52,14 @@ internal sealed unsafe partial class KernelCompiler
         foreach ((int instruction, Frame at, string? label) in _jumps)
             code[instruction].Target = label is null ? at.Starts[^1] : at.Starts[at.Function.Labels[label]];
         FlowGraph.Join(code);
+        (int[]? written, ulong[] variables) = WrittenPointers.Find(kernel, _globals);
         PtxParameter? last = kernel.Parameters.LastOrDefault();
         return new CompiledKernel
         {
             Name = kernel.Name,
             Code = code,
             Lines = [.. _lines],
+            Kinds = [.. _kinds],
             Files = _module.Files,
             RegisterImage = _file.Image(),
             Specials = _file.Specials,
@@ -64,6 +67,8 @@ internal sealed unsafe partial class KernelCompiler
             SharedEnd = _sharedEnd,
             ParameterBytes = last is null ? 0 : last.Offset + last.Bytes,
             MaxThreads = kernel.MaxThreads > 0 ? kernel.MaxThreads : 1024,
+            WrittenParameters = written,
+            WrittenVariables = variables,
             GranuleLog = (int.Log2(_granuleShared), int.Log2(_granuleGlobal)),
         };
     }
@@ -198,6 +203,7 @@ internal sealed unsafe partial class KernelCompiler
         i.Run = run;
         _code.Add(i);
         _lines.Add((_now.Text, _now.Source));
+        _kinds.Add(InstructionKinds.Of(_now));
         return ref System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_code)[^1];
     }
 

@@ -26,6 +26,7 @@ internal static class DriverCode
     public const int CaptureMerge = 902;
     public const int CaptureUnmatched = 903;
     public const int CaptureIsolation = 905;
+    public const int CaptureImplicit = 906;
     public const int CapturedEvent = 907;
     public const int CaptureWrongThread = 908;
     public const int Unknown = 999;
@@ -64,6 +65,7 @@ internal static class DriverCode
         [CaptureMerge] = Text("CUDA_ERROR_STREAM_CAPTURE_MERGE"),
         [CaptureUnmatched] = Text("CUDA_ERROR_STREAM_CAPTURE_UNMATCHED"),
         [CaptureIsolation] = Text("CUDA_ERROR_STREAM_CAPTURE_ISOLATION"),
+        [CaptureImplicit] = Text("CUDA_ERROR_STREAM_CAPTURE_IMPLICIT"),
         [CapturedEvent] = Text("CUDA_ERROR_CAPTURED_EVENT"),
         [CaptureWrongThread] = Text("CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD"),
         [Unknown] = Text("CUDA_ERROR_UNKNOWN"),

@@ -9,18 +9,20 @@ namespace ParVts.GpuSim.Driver;
 /// <param name="Stride">Elements from one column to the next.</param>
 /// <param name="Rows">Rows as it is stored.</param>
 /// <param name="Columns">Columns as it is stored.</param>
-/// <param name="Transposed">Whether the product takes it transposed.</param>
-internal readonly record struct GemmOperand(ulong Address, int Type, int Stride, int Rows, int Columns, bool Transposed)
+/// <param name="Operation">cublasOperation_t: 0 as it is, 1 and 2 transposed.</param>
+internal readonly record struct GemmOperand(ulong Address, int Type, int Stride, int Rows, int Columns, int Operation)
 {
-    private const int Float32 = 0;
+    public const int Float32 = 0;
     private const int Half = 2;
     private const int Brain = 14;
 
-    public bool IsValid => Stride >= Math.Max(1, Rows);
+    public bool IsTransposed => Operation != 0;
+
+    public bool IsValid => Rows >= 0 && Columns >= 0 && Stride >= Math.Max(1, Rows) && Operation is >= 0 and <= 2;
+
+    public bool IsKnown => Type is Float32 or Half or Brain;
 
     private int Bytes => Type == Float32 ? sizeof(float) : sizeof(ushort);
-
-    public static bool IsKnown(int type) => type is Float32 or Half or Brain;
 
     /// <summary>Reads a column.</summary>
     public void Read(SimMemory memory, int column, Span<float> values)
@@ -71,8 +73,8 @@ internal static class Gemm
     public static void Run(SimMemory memory, GemmOperand a, GemmOperand b, GemmOperand c, int k, float alpha, float beta)
     {
         // Both factors as vectors along k: rows of A, columns of B.
-        float[] rows = Load(memory, a, a.Transposed, k);
-        float[] columns = Load(memory, b, !b.Transposed, k);
+        float[] rows = Load(memory, a, a.IsTransposed, k);
+        float[] columns = Load(memory, b, !b.IsTransposed, k);
         float[] results = new float[c.Rows * (long)c.Columns];
         if (beta != 0)
         {

@@ -32,6 +32,7 @@ public sealed unsafe class SimCublas
         [16] = Text("CUBLAS_STATUS_LICENSE_ERROR"),
     };
 
+    private static readonly Func<int, int> s_translate = Translate;
     private static readonly nint s_unknown = Text("CUBLAS_STATUS_UNKNOWN");
 
     private readonly SimDriver _driver;
@@ -45,18 +46,27 @@ public sealed unsafe class SimCublas
         Register<NameCall>("cublasGetStatusString", NameOf);
         Register<Call2>("cublasGetProperty", (kind, value) => GetProperty((int)kind, (int*)value));
         Register<Call2>("cublasGetVersion_v2", (_, version) => GetVersion((int*)version));
-        Register<Call1>("cublasCreate_v2", handle => Guard("cublasCreate_v2", () => Create((nint*)handle)));
-        Register<Call1>("cublasDestroy_v2", handle => Guard("cublasDestroy_v2", () => driver.DestroyCublas(handle)));
-        Register<Call2>("cublasSetStream_v2", (handle, stream) => Guard("cublasSetStream_v2", () => SetStream(handle, stream)));
-        Register<Call3>(
-            "cublasSetWorkspace_v2", (handle, place, bytes) => Guard("cublasSetWorkspace_v2", () => SetWorkspace(handle, (ulong)place, (nuint)bytes)));
-        Register<Call2>("cublasSetMathMode", (handle, _) => Guard("cublasSetMathMode", () => Succeed(handle)));
-        Register<Call2>("cublasSetAtomicsMode", (handle, _) => Guard("cublasSetAtomicsMode", () => Succeed(handle)));
-        Register<GemmCall>("cublasGemmEx", Multiply);
+        Add("cublasCreate_v2", (handle, _, _) => Create((nint*)handle));
+        Add("cublasDestroy_v2", (handle, _, _) => driver.DestroyCublas(handle));
+        Add("cublasSetStream_v2", (handle, stream, _) => SetStream(handle, stream));
+        Add("cublasSetWorkspace_v2", (handle, place, bytes) => SetWorkspace(handle, (ulong)place, (nuint)bytes));
+        Add("cublasSetMathMode", (handle, _, _) => Succeed(handle));
+        Add("cublasSetAtomicsMode", (handle, _, _) => Succeed(handle));
+        Func<GemmArguments, int> multiply = Multiply;
+        Register<GemmCall>("cublasGemmEx", (handle, transposeA, transposeB, m, n, k, alpha, a, typeA, lda, b, typeB, ldb, beta, c, typeC, ldc, compute, _) =>
+            _driver.Guard(
+                "cublasGemmEx",
+                SimDriver.Needs.Context,
+                new GemmArguments(
+                    handle,
+                    new GemmOperand(a, typeA, lda, transposeA != 0 ? k : m, transposeA != 0 ? m : k, transposeA),
+                    new GemmOperand(b, typeB, ldb, transposeB != 0 ? n : k, transposeB != 0 ? k : n, transposeB),
+                    new GemmOperand(c, typeC, ldc, m, n, 0),
+                    k, (nint)alpha, (nint)beta, compute),
+                multiply,
+                s_translate));
         Functions = new FunctionSource("the simulated cuBLAS", "It has only what the engine needs", name => _table.GetValueOrDefault(name));
     }
-
-    private delegate int Call1(nint a);
 
     private delegate int Call2(nint a, nint b);
 
@@ -73,13 +83,13 @@ public sealed unsafe class SimCublas
 
     private static nint NameOf(int status) => s_names.GetValueOrDefault(status, s_unknown);
 
-    private int Guard(string name, Func<int> body) => _driver.Guard(name, SimDriver.Needs.Context, body, code => code switch
+    private static int Translate(int code) => code switch
     {
         DriverCode.OutOfMemory => AllocationFailed,
         DriverCode.InvalidValue => InvalidValue,
         DriverCode.InvalidContext or DriverCode.InvalidHandle or DriverCode.Deinitialized => NotInitialized,
         _ => ExecutionFailed,
-    });
+    };
 
     private static int GetProperty(int kind, int* value)
     {
@@ -123,32 +133,34 @@ public sealed unsafe class SimCublas
         return 0;
     }
 
-    private int Multiply(
-        nint handle, int transposeA, int transposeB, int m, int n, int k, void* alpha, ulong a, int typeA, int lda, ulong b, int typeB, int ldb,
-        void* beta, ulong c, int typeC, int ldc, int compute, int algorithm) => Guard("cublasGemmEx", () =>
-    {
-        SimCublasHandle cublas = _driver.CublasOf(handle);
+    private readonly record struct GemmArguments(
+        nint Handle, GemmOperand A, GemmOperand B, GemmOperand C, int K, nint Alpha, nint Beta, int Compute);
 
-        // Sums of float32 with factors of float32, the scalars too: COMPUTE_32F, its pedantic form, and those that round the factors.
-        if (compute is not (68 or 69 or 74 or 75 or 77) || typeA != typeB || !GemmOperand.IsKnown(typeA) || !(typeC == 0 || typeC == typeA))
+    private int Multiply(GemmArguments call)
+    {
+        SimCublasHandle cublas = _driver.CublasOf(call.Handle);
+        (GemmOperand a, GemmOperand b, GemmOperand c, int k) = (call.A, call.B, call.C, call.K);
+
+        // Sums of float32 with scalars of float32: COMPUTE_32F, its pedantic form, and those that may round the factors.
+        if (call.Compute is not (68 or 69 or 74 or 75 or 77) || a.Type != b.Type || !a.IsKnown || !(c.Type == GemmOperand.Float32 || c.Type == a.Type))
             return NotSupported;
-        var left = new GemmOperand(a, typeA, lda, transposeA != 0 ? k : m, transposeA != 0 ? m : k, transposeA != 0);
-        var right = new GemmOperand(b, typeB, ldb, transposeB != 0 ? n : k, transposeB != 0 ? k : n, transposeB != 0);
-        var result = new GemmOperand(c, typeC, ldc, m, n, false);
-        if (m < 0 || n < 0 || k < 0 || !left.IsValid || !right.IsValid || !result.IsValid || transposeA is < 0 or > 2 || transposeB is < 0 or > 2)
-            throw new DriverRefusal(DriverCode.InvalidValue, $"a product of {m} x {k} by {k} x {n} with strides {lda}, {ldb}, {ldc}");
-        if (m == 0 || n == 0)
+        if (!a.IsValid || !b.IsValid || !c.IsValid)
+            throw new DriverRefusal(DriverCode.InvalidValue, $"a product of {c.Rows} x {k} by {k} x {c.Columns} with strides {a.Stride}, {b.Stride}, {c.Stride}");
+        if (c.Rows == 0 || c.Columns == 0)
             return 0;
-        float factor = *(float*)alpha;
-        float old = *(float*)beta;
+        float alpha = *(float*)call.Alpha;
+        float beta = *(float*)call.Beta;
         SimMemory memory = _driver.Gpu.Memory;
         _driver.Submit(cublas.Stream, () =>
         {
-            Gemm.Run(memory, left, right, result, k, factor, old);
+            Gemm.Run(memory, a, b, c, k, alpha, beta);
             _driver.CountProduct();
         });
         return 0;
-    });
+    }
+
+    private void Add(string name, Call3 body) => Register<Call3>(
+        name, (a, b, c) => _driver.Guard(name, SimDriver.Needs.Context, (body, a, b, c), static t => t.body(t.a, t.b, t.c), s_translate));
 
     private void Register<T>(string name, T function)
         where T : Delegate

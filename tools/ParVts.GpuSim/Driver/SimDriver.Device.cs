@@ -27,10 +27,13 @@ public sealed unsafe partial class SimDriver
         return DriverCode.Success;
     }
 
-    private int DeviceUuid(Guid* uuid, int device)
+    private int DeviceUuid(byte* uuid, int device)
     {
         DeviceOf(device);
-        *uuid = new Guid(0x50617256, 0x5453, (short)Architecture, "SimedGPU"u8.ToArray());
+        var place = new Span<byte>(uuid, 16);
+        place.Clear();
+        "ParVtsSimGPU"u8.CopyTo(place);
+        place[^1] = (byte)Architecture;
         return DriverCode.Success;
     }
 
@@ -73,7 +76,8 @@ public sealed unsafe partial class SimDriver
         DeviceOf(device);
         if (_primary is null)
         {
-            _primary = new SimContext(NewHandle());
+            _primary = new SimContext(NewHandle(), Calls);
+            _queues.Clear();
             _queues.Add(_primary.Legacy);
         }
         else
@@ -91,12 +95,27 @@ public sealed unsafe partial class SimDriver
         if (_primary is null)
             throw new DriverRefusal(DriverCode.InvalidContext, "the primary context was released more often than retained");
         if (--_primary.References == 0)
-            EndContext(_primary);
+        {
+            Empty(_primary);
+            _primary = null;
+        }
+
+        return DriverCode.Success;
+    }
+
+    // Who has retained it keeps it, empty and whole again.
+    private int ResetContext(int device)
+    {
+        DeviceOf(device);
+        if (_primary is null)
+            return DriverCode.Success;
+        Empty(_primary);
+        _primary.Lost = 0;
         return DriverCode.Success;
     }
 
     // All that lives in the context goes with it. Where the context was lost the host could free nothing.
-    private void EndContext(SimContext context)
+    private void Empty(SimContext context)
     {
         if (context.Lost == 0)
             _abandoned.AddRange(_objects.Values.Where(thing => thing is not SimFunction).Select(LeakOf).OrderBy(leak => leak.Call));
@@ -111,9 +130,10 @@ public sealed unsafe partial class SimDriver
         }
 
         _objects.Clear();
-        _queues.Clear();
         _captures.Clear();
-        _primary = null;
+        _queues.Clear();
+        _queues.Add(context.Legacy);
+        context.Legacy.Work.Clear();
     }
 
     private int PushContext(nint context)

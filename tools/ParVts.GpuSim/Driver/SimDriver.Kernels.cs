@@ -102,26 +102,30 @@ public sealed unsafe partial class SimDriver
         }
     }
 
-    private int Launch(
-        nint handle, (uint X, uint Y, uint Z) grid, (uint X, uint Y, uint Z) block, uint sharedBytes, nint stream, void** parameters, void** extra)
+    private readonly record struct LaunchArguments(
+        nint Function, (uint X, uint Y, uint Z) Grid, (uint X, uint Y, uint Z) Block, uint SharedBytes, nint Stream, nint Parameters, nint Extra);
+
+    private int Launch(LaunchArguments launch)
     {
-        SimFunction function = Get<SimFunction>(handle);
-        if (Math.Max(Math.Max(grid.X, grid.Y), grid.Z) > int.MaxValue || Math.Max(Math.Max(block.X, block.Y), block.Z) > int.MaxValue)
-            throw new DriverRefusal(DriverCode.InvalidValue, $"{function.Kernel.Name}: a grid of {grid} blocks of {block} threads", FaultKind.LaunchSize);
-        if (sharedBytes > Math.Max(0, function.MaxDynamicSharedBytes))
+        SimFunction function = Get<SimFunction>(launch.Function);
+        SimKernel kernel = function.Kernel;
+        (uint x, uint y, uint z) = launch.Block;
+        if (Math.Max(Math.Max(launch.Grid.X, launch.Grid.Y), launch.Grid.Z) > int.MaxValue || Math.Max(Math.Max(x, y), z) > int.MaxValue)
+            throw new DriverRefusal(DriverCode.InvalidValue, $"{kernel.Name}: a grid of {launch.Grid} blocks of {launch.Block} threads", FaultKind.LaunchSize);
+        if (launch.SharedBytes > Math.Max(0, function.MaxDynamicSharedBytes))
         {
             throw new DriverRefusal(
                 DriverCode.InvalidValue,
-                $"{function.Kernel.Name}: {sharedBytes} bytes of dynamic shared memory; without cuFuncSetAttribute, or with what it said, there are {function.MaxDynamicSharedBytes}",
+                $"{kernel.Name}: {launch.SharedBytes} bytes of dynamic shared memory; by default, or as cuFuncSetAttribute said, there are {function.MaxDynamicSharedBytes}",
                 FaultKind.LaunchSize);
         }
 
-        byte[] arguments = ReadArguments(function, parameters, extra);
-        var blocks = new Dim3((int)grid.X, (int)grid.Y, (int)grid.Z);
-        var threads = new Dim3((int)block.X, (int)block.Y, (int)block.Z);
-        SimKernel kernel = function.Kernel;
-        Gpu.Check(kernel, blocks, threads, (int)sharedBytes, arguments.Length);
-        Submit(stream, () => _counters.Launched(kernel.Name, Gpu.Launch(kernel, blocks, threads, (int)sharedBytes, arguments)));
+        byte[] arguments = ReadArguments(function, (void**)launch.Parameters, (void**)launch.Extra);
+        var blocks = new Dim3((int)launch.Grid.X, (int)launch.Grid.Y, (int)launch.Grid.Z);
+        var threads = new Dim3((int)x, (int)y, (int)z);
+        int sharedBytes = (int)launch.SharedBytes;
+        Gpu.Check(kernel, blocks, threads, sharedBytes, arguments.Length);
+        Submit(launch.Stream, () => _counters.Launched(kernel.Name, Gpu.Launch(kernel, blocks, threads, sharedBytes, arguments)));
         return DriverCode.Success;
     }
 

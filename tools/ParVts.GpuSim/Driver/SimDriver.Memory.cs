@@ -82,10 +82,13 @@ public sealed unsafe partial class SimDriver
             return DriverCode.Success;
         Gpu.Memory.CheckRange(to, (long)bytes, "copy to the device");
         long count = (long)bytes;
-        if (IsPinned(from, count))
+        if (PinnedAt(from, count) is SimPinnedMemory pinned)
         {
+            pinned.Reads++;
+            pinned.IsInGraph |= CaptureOf(stream) is not null;
             Submit(stream, () =>
             {
+                pinned.Reads--;
                 Upload(to, from, count);
                 _counters.HostToDevice = _counters.HostToDevice.Plus(count, pageable: false);
             });
@@ -114,17 +117,23 @@ public sealed unsafe partial class SimDriver
             return DriverCode.Success;
         Gpu.Memory.CheckRange(from, (long)bytes, "copy to the host");
         long count = (long)bytes;
-        bool pinned = IsPinned(to, count);
-        if (!pinned)
+        SimPinnedMemory? pinned = PinnedAt(to, count);
+        if (pinned is null)
             RefuseCaptured(stream, "a copy to pageable memory: the memory may be another's when the graph runs");
         Submit(stream, () =>
         {
             for (long done = 0; done < count; done += PieceBytes)
                 Gpu.Memory.Read(from + (ulong)done, new Span<byte>(to + done, (int)Math.Min(PieceBytes, count - done)), AllowUnwrittenDownloads);
-            _counters.DeviceToHost = _counters.DeviceToHost.Plus(count, !pinned);
+            _counters.DeviceToHost = _counters.DeviceToHost.Plus(count, pageable: pinned is null);
         });
         WorkQueue queue = QueueOf(stream);
-        return pinned ? DriverCode.Success : Wait(CopyToHostName, () => queue.Run());
+        if (pinned is null)
+            return Wait(CopyToHostName, () => queue.Run());
+
+        // From now on the host may not look at the old content either: it finds NaN. Where copies from here are still to come that content is needed.
+        if (pinned is { Reads: 0, IsInGraph: false } && CaptureOf(stream) is null)
+            NativeMemory.Fill(to, bytes, 0xFF);
+        return DriverCode.Success;
     }
 
     private int CopyOnDevice(ulong to, ulong from, nuint bytes, nint stream)
@@ -134,6 +143,8 @@ public sealed unsafe partial class SimDriver
         long count = (long)bytes;
         Gpu.Memory.CheckRange(to, count, "copy on the device");
         Gpu.Memory.CheckRange(from, count, "copy on the device");
+        if (Math.Max(to, from) - Math.Min(to, from) < (ulong)count)
+            throw new DriverRefusal(DriverCode.InvalidValue, $"a copy of {count} bytes from 0x{from:x} to 0x{to:x} overlaps itself: its result is not defined");
         Submit(stream, () =>
         {
             Gpu.Memory.Copy(to, from, count);
@@ -163,18 +174,18 @@ public sealed unsafe partial class SimDriver
             Gpu.Memory.Write(to + (ulong)done, new ReadOnlySpan<byte>(from + done, (int)Math.Min(PieceBytes, bytes - done)));
     }
 
-    private bool IsPinned(byte* place, long bytes)
+    private SimPinnedMemory? PinnedAt(byte* place, long bytes)
     {
         foreach (SimObject thing in _objects.Values)
         {
-            if (thing is not SimPinnedMemory || (nuint)place < (nuint)thing.Handle || (nuint)place >= (nuint)thing.Handle + (nuint)thing.Bytes)
+            if (thing is not SimPinnedMemory pinned || (nuint)place < (nuint)thing.Handle || (nuint)place >= (nuint)thing.Handle + (nuint)thing.Bytes)
                 continue;
             long offset = (nint)place - thing.Handle;
             return offset + bytes <= thing.Bytes
-                ? true
+                ? pinned
                 : throw new DriverRefusal(DriverCode.InvalidValue, $"{bytes} bytes from byte {offset} of {thing.Bytes} bytes of pinned memory", FaultKind.OutOfBounds);
         }
 
-        return false;
+        return null;
     }
 }

@@ -80,9 +80,11 @@ public sealed unsafe partial class SimDriver
             if (capture is not null && capture != source)
                 return Invalidate(capture, DriverCode.CaptureMerge, "a wait for an event of another capture");
 
+            if (handle is 0 or LegacyStream)
+                return Invalidate(source, DriverCode.CaptureImplicit, "the default stream waits for an event of a capture");
+
             // The stream joins the capture. Its work is put behind all that is recorded so far, which no order contradicts.
-            if (handle is not (0 or LegacyStream))
-                Get<SimStream>(handle).Capture = source;
+            Get<SimStream>(handle).Capture = source;
             return DriverCode.Success;
         }
 

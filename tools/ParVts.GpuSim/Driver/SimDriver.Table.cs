@@ -42,11 +42,13 @@ public sealed unsafe partial class SimDriver
         Add("cuDeviceGetCount", Needs.Nothing, count => Give((int*)count, 1));
         Add("cuDeviceGet", Needs.Nothing, (device, ordinal) => Give((int*)device, DeviceOf((int)ordinal)));
         Add("cuDeviceGetName", Needs.Nothing, (name, bytes, device) => DeviceName((byte*)name, (int)bytes, (int)device));
-        Add("cuDeviceGetUuid", Needs.Nothing, (uuid, device) => DeviceUuid((Guid*)uuid, (int)device));
+        Add("cuDeviceGetUuid", Needs.Nothing, (uuid, device) => DeviceUuid((byte*)uuid, (int)device));
+        Add("cuDeviceGetUuid_v2", Needs.Nothing, (uuid, device) => DeviceUuid((byte*)uuid, (int)device));
         Add("cuDeviceGetAttribute", Needs.Nothing, (value, attribute, device) => DeviceAttribute((int*)value, (int)attribute, (int)device));
         Add("cuDeviceTotalMem_v2", Needs.Nothing, (bytes, device) => DeviceTotalMemory((nuint*)bytes, (int)device));
         Add("cuDevicePrimaryCtxRetain", Needs.Nothing, (context, device) => RetainContext((nint*)context, (int)device));
         Add("cuDevicePrimaryCtxRelease_v2", Needs.Nothing, device => ReleaseContext((int)device));
+        Add("cuDevicePrimaryCtxReset_v2", Needs.Nothing, device => ResetContext((int)device));
         Add("cuCtxPushCurrent_v2", Needs.Nothing, PushContext);
         Add(PopName, Needs.Nothing, context => PopContext((nint*)context));
         Add("cuCtxGetCurrent", Needs.Nothing, context => GetCurrentContext((nint*)context));
@@ -77,10 +79,12 @@ public sealed unsafe partial class SimDriver
         Add("cuModuleGetFunction", Needs.Context, (function, module, name) => GetFunction((nint*)function, module, (byte*)name));
         Add("cuFuncGetAttribute", Needs.Context, (value, attribute, function) => GetFunctionAttribute((int*)value, (int)attribute, function));
         Add("cuFuncSetAttribute", Needs.Context, (function, attribute, value) => SetFunctionAttribute(function, (int)attribute, (int)value));
+        Func<LaunchArguments, int> launch = Launch;
         Register<LaunchCall>("cuLaunchKernel", (function, gridX, gridY, gridZ, blockX, blockY, blockZ, sharedBytes, stream, parameters, extra) => Guard(
             "cuLaunchKernel",
             Needs.Context,
-            () => Launch(function, (gridX, gridY, gridZ), (blockX, blockY, blockZ), sharedBytes, stream, parameters, extra)));
+            new LaunchArguments(function, (gridX, gridY, gridZ), (blockX, blockY, blockZ), sharedBytes, stream, (nint)parameters, (nint)extra),
+            launch));
 
         Add("cuStreamBeginCapture_v2", Needs.Context, (stream, mode) => BeginCapture(stream, (int)mode));
         Add("cuStreamEndCapture", Needs.Context, (stream, graph) => EndCapture(stream, (nint*)graph));
@@ -90,15 +94,21 @@ public sealed unsafe partial class SimDriver
         Add("cuGraphExecDestroy", Needs.Context, graph => Destroy<SimExecutableGraph>(graph));
     }
 
-    private void Add(string name, Needs needs, Func<int> body) => Register<Call1>(name, _ => Guard(name, needs, body));
+    // The state that a call needs is handed through Guard by value: a call itself allocates nothing before Guard begins to count.
+    private void Add(string name, Needs needs, Func<int> body) =>
+        Register<Call1>(name, _ => Guard(name, needs, body, static body => body()));
 
-    private void Add(string name, Needs needs, Call1 body) => Register<Call1>(name, a => Guard(name, needs, () => body(a)));
+    private void Add(string name, Needs needs, Call1 body) =>
+        Register<Call1>(name, a => Guard(name, needs, (body, a), static t => t.body(t.a)));
 
-    private void Add(string name, Needs needs, Call2 body) => Register<Call2>(name, (a, b) => Guard(name, needs, () => body(a, b)));
+    private void Add(string name, Needs needs, Call2 body) =>
+        Register<Call2>(name, (a, b) => Guard(name, needs, (body, a, b), static t => t.body(t.a, t.b)));
 
-    private void Add(string name, Needs needs, Call3 body) => Register<Call3>(name, (a, b, c) => Guard(name, needs, () => body(a, b, c)));
+    private void Add(string name, Needs needs, Call3 body) =>
+        Register<Call3>(name, (a, b, c) => Guard(name, needs, (body, a, b, c), static t => t.body(t.a, t.b, t.c)));
 
-    private void Add(string name, Needs needs, Call4 body) => Register<Call4>(name, (a, b, c, d) => Guard(name, needs, () => body(a, b, c, d)));
+    private void Add(string name, Needs needs, Call4 body) =>
+        Register<Call4>(name, (a, b, c, d) => Guard(name, needs, (body, a, b, c, d), static t => t.body(t.a, t.b, t.c, t.d)));
 
     private void Register<T>(string name, T function)
         where T : Delegate
@@ -113,45 +123,52 @@ public sealed unsafe partial class SimDriver
     /// </summary>
     /// <param name="name">The function.</param>
     /// <param name="needs">What it asks of the state.</param>
+    /// <param name="state">What the caller gave.</param>
     /// <param name="body">What it does.</param>
     /// <param name="translate">Another library's number for a result of the driver.</param>
-    internal int Guard(string name, Needs needs, Func<int> body, Func<int, int>? translate = null)
+    internal int Guard<T>(string name, Needs needs, T state, Func<T, int> body, Func<int, int>? translate = null)
     {
         lock (_lock)
         {
             long before = GC.GetAllocatedBytesForCurrentThread();
+            int code;
             try
             {
-                int code = Refusal(name, needs);
+                code = Refusal(name, needs);
                 if (code == 0)
-                    return body();
+                    return body(state);
                 if (name == PopName)
-                    _ = body();
-                return translate is null ? code : translate(code);
+                    _ = body(state);
             }
             catch (DriverRefusal refusal)
             {
+                code = refusal.Code;
                 if (refusal.Misuse is not null)
                     _faults.Add(refusal.Misuse);
-                return translate is null ? refusal.Code : translate(refusal.Code);
             }
             catch (SimFaultException fault)
             {
                 // Found when the call was made: nothing has begun.
+                code = DriverCode.InvalidValue;
                 _faults.Add(fault);
-                return translate is null ? DriverCode.InvalidValue : translate(DriverCode.InvalidValue);
+            }
+            catch (OutOfMemoryException)
+            {
+                code = DriverCode.OutOfMemory;
             }
 #pragma warning disable CA1031 // Whatever it is: it must not unwind native frames.
             catch (Exception error)
 #pragma warning restore CA1031
             {
+                code = DriverCode.Unknown;
                 _faults.Add(error);
-                return translate is null ? DriverCode.Unknown : translate(DriverCode.Unknown);
             }
             finally
             {
                 ManagedBytes += GC.GetAllocatedBytesForCurrentThread() - before;
             }
+
+            return translate is null ? code : translate(code);
         }
     }
 

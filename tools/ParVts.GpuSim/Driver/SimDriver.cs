@@ -103,7 +103,7 @@ public sealed unsafe partial class SimDriver : IDisposable
 
     /// <summary>What was made and not freed, by its call; also what the end of a healthy context had to free.</summary>
     public IReadOnlyList<SimLeak> Leaks() => Locked<IReadOnlyList<SimLeak>>(() =>
-        [.. _abandoned, .. _objects.Values.Where(thing => thing is not SimFunction).Select(LeakOf).OrderBy(leak => leak.Call)]);
+        [.. _abandoned, .. ContextLeak(), .. _objects.Values.Where(thing => thing is not SimFunction).Select(LeakOf).OrderBy(leak => leak.Call)]);
 
     /// <summary>
     /// Makes a coming call fail: it does nothing but return the code (only a pop still pops). A code that means a lost context loses it.
@@ -134,6 +134,8 @@ public sealed unsafe partial class SimDriver : IDisposable
             Gpu.Dispose();
         }
     }
+
+    private IEnumerable<SimLeak> ContextLeak() => _primary is null ? [] : [new SimLeak("context", (ulong)_primary.Handle, 0, _primary.Call)];
 
     private static SimLeak LeakOf(SimObject thing) => new(thing.Kind, (ulong)thing.Handle, thing.Bytes, thing.Call);
 

@@ -1,7 +1,7 @@
 namespace ParVts.GpuSim.Driver;
 
 /// <summary>Something that the host made and has to free.</summary>
-/// <param name="Kind">"stream", "device memory" …</param>
+/// <param name="Kind">"context", "stream", "device memory" …</param>
 /// <param name="Handle">Its handle or address.</param>
 /// <param name="Bytes">Its size; 0 for what is no memory.</param>
 /// <param name="Call">The number of the driver call that made it, as <see cref="SimDriver.Calls"/> counts.</param>
@@ -20,9 +20,11 @@ internal abstract class SimObject(string kind)
 }
 
 /// <summary>The primary context between its first retain and its last release.</summary>
-internal sealed class SimContext(nint handle)
+internal sealed class SimContext(nint handle, long call)
 {
     public nint Handle => handle;
+
+    public long Call => call;
 
     public int References { get; set; } = 1;
 
@@ -141,4 +143,10 @@ internal sealed class SimPinnedMemory : SimObject
     public SimPinnedMemory() : base("pinned memory")
     {
     }
+
+    /// <summary>Copies from it that are queued.</summary>
+    public int Reads { get; set; }
+
+    /// <summary>Whether a graph copies from it, at times that are not known.</summary>
+    public bool IsInGraph { get; set; }
 }

@@ -91,6 +91,8 @@ public sealed unsafe class SimMemory : IDisposable
         ulong s = from - source.Address, t = to - target.Address;
         Buffer.MemoryCopy(source.Data + s, target.Data + t, bytes, bytes);
         Buffer.MemoryCopy(source.Written + s, target.Written + t, bytes, bytes);
+        if ((long)s + bytes > source.WrittenBefore)
+            target.Unwrite((long)t);
     }
 
     /// <summary>What is still allocated, in the order of allocation; modules' own variables do not count.</summary>

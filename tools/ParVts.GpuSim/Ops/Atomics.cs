@@ -23,6 +23,7 @@ internal static unsafe class Atomics
             if (i->D >= 0)
                 ((T*)(w.Registers + i->D))[lane] = old;
         }
+        MemoryAccess.Count(w, i, w.Addresses, w.Mask, sizeof(T), write: true);
     }
 
     public static void CompareAndSwap<T>(Warp w, Instr* i)
@@ -40,7 +41,11 @@ internal static unsafe class Atomics
             if (i->D >= 0)
                 ((T*)(w.Registers + i->D))[lane] = old;
         }
+        MemoryAccess.Count(w, i, w.Addresses, w.Mask, sizeof(T), write: true);
     }
+
+    /// <summary>A fence beyond the block.</summary>
+    public static void Fence(Warp w, Instr* i) => w.Block.Fence();
 
     private static byte* Find(Warp w, Instr* i, int lane, int bytes)
     {
@@ -48,6 +53,9 @@ internal static unsafe class Atomics
         Place place = MemoryAccess.Locate(w, i, lane, address, bytes, write: true);
         MemoryAccess.CheckWritten(lane, address, place, bytes);
         MemoryAccess.Touch(w, lane, address, place, bytes, write: true, atomic: true, sameValue: false);
+        w.Addresses[lane] = address;
+        if (place.Races is not null && !ReferenceEquals(place.Races, w.Block.SharedRaces))
+            w.Block.HandOver(address, w.Index);
         return place.Data;
     }
 

@@ -4,59 +4,97 @@ using System.Runtime.InteropServices;
 namespace ParVts.GpuSim.Run;
 
 /// <summary>
-/// One block at a time on one core: its shared memory and warps, which run in turn from barrier to barrier. A core reuses it for block after block.
+/// One block at a time on one core: its shared memory and warps, which run in turn from barrier to barrier. A core reuses it for block after block
+/// and launch after launch.
 /// </summary>
 internal sealed unsafe class Block : IDisposable
 {
     /// <summary>Shared addresses begin here, as the hardware keeps the first kilobyte: a null pointer is out of bounds.</summary>
     public const int SharedBase = 1024;
 
-    private readonly Warp[] _warps;
-    private readonly bool[] _done;
+    private Warp[] _warps = [];
+    private bool[] _done = [];
+    private int _warpCount;
+    private int _sharedCapacity;
+    private uint _era;
     private long _instructionsLeft;
+    private uint _fencedEpoch;
+    private (uint Block, uint Epoch, int Warp)[]? _taken;
+    private (uint Epoch, int Warp) _takenAt;
 
-    public Block(Launch launch)
-    {
-        Launch = launch;
-        Kernel = launch.Kernel;
-        SharedBytes = Kernel.SharedEnd - SharedBase + launch.DynamicSharedBytes;
-        Shared = (byte*)NativeMemory.AlignedAlloc((nuint)SharedBytes + 16, 256);
-        SharedWritten = (byte*)NativeMemory.Alloc((nuint)SharedBytes + 16);
-        if (launch.DetectRaces && SharedBytes > 0)
-            SharedRaces = new RaceShadow(SharedBytes, Kernel.GranuleLog.Shared);
-        int threads = (int)launch.BlockSize.Count;
-        _warps = new Warp[(threads + 31) / 32];
-        for (int w = 0; w < _warps.Length; w++)
-            _warps[w] = new Warp(this, w);
-        _done = new bool[_warps.Length];
-        Cache = new Allocation?[Kernel.Code.Length];
-        Counts = new long[Kernel.Code.Length];
-    }
+    public Launch Launch { get; private set; } = null!;
 
-    public Launch Launch { get; }
+    public CompiledKernel Kernel { get; private set; } = null!;
 
-    public CompiledKernel Kernel { get; }
-
-    public int SharedBytes { get; }
+    public int SharedBytes { get; private set; }
 
     public byte* Shared { get; private set; }
 
     public byte* SharedWritten { get; private set; }
 
-    public RaceShadow? SharedRaces { get; }
+    public RaceShadow? SharedRaces { get; private set; }
 
     /// <summary>The allocation that each instruction touched last: it mostly touches the same again.</summary>
-    public Allocation?[] Cache { get; }
+    public Allocation?[] Cache { get; private set; } = [];
 
-    /// <summary>For each instruction, how many threads ran it.</summary>
-    public long[] Counts { get; }
+    /// <summary>What each instruction did in the launch.</summary>
+    public InstrCounts[] Counts { get; private set; } = [];
 
     public Dim3 Position { get; private set; }
 
     public uint Number { get; private set; }
 
+    /// <summary>The block's number among those of all launches.</summary>
+    public uint UniqueNumber => Launch.FirstBlock + Number;
+
     /// <summary>Barriers so far.</summary>
     public uint Epoch { get; private set; }
+
+    /// <summary>Gets ready for blocks of a launch; memory of earlier ones is used again.</summary>
+    public void Begin(Launch launch)
+    {
+        Launch = launch;
+        Kernel = launch.Kernel;
+        SharedBytes = Kernel.SharedEnd - SharedBase + launch.DynamicSharedBytes;
+        if (Shared == null || SharedBytes > _sharedCapacity)
+        {
+            _sharedCapacity = Math.Max(SharedBytes, 16 * 1024);
+            NativeMemory.AlignedFree(Shared);
+            NativeMemory.AlignedFree(SharedWritten);
+            Shared = (byte*)NativeMemory.AlignedAlloc((nuint)_sharedCapacity + 64, 256);
+            SharedWritten = (byte*)NativeMemory.AlignedAlloc((nuint)_sharedCapacity + 64, 256);
+            SharedRaces?.Dispose();
+            SharedRaces = null;
+        }
+        if (!launch.DetectRaces || SharedRaces?.GranuleLog != Kernel.GranuleLog.Shared)
+        {
+            SharedRaces?.Dispose();
+            SharedRaces = launch.DetectRaces && SharedBytes > 0 ? new RaceShadow(_sharedCapacity, Kernel.GranuleLog.Shared) : null;
+        }
+        else if (_era != launch.Era)
+        {
+            SharedRaces.Clear();
+        }
+        _era = launch.Era;
+        _warpCount = ((int)launch.BlockSize.Count + 31) / 32;
+        if (_warps.Length < _warpCount)
+        {
+            int made = _warps.Length;
+            Array.Resize(ref _warps, _warpCount);
+            for (int w = made; w < _warpCount; w++)
+                _warps[w] = new Warp(this, w);
+            _done = new bool[_warpCount];
+        }
+        for (int w = 0; w < _warpCount; w++)
+            _warps[w].Begin();
+        int length = Kernel.Code.Length;
+        if (Counts.Length < length)
+        {
+            Cache = new Allocation?[length];
+            Counts = GC.AllocateArray<InstrCounts>(length, pinned: true);
+        }
+        Array.Clear(Counts);
+    }
 
     public void Run(long number)
     {
@@ -64,37 +102,83 @@ internal sealed unsafe class Block : IDisposable
         Number = (uint)number;
         Position = new Dim3((int)(number % grid.X), (int)(number / grid.X % grid.Y), (int)(number / grid.X / grid.Y));
         Epoch = 0;
-        new Span<byte>(Shared, SharedBytes).Fill(0xFF);
-        new Span<byte>(SharedWritten, SharedBytes).Clear();
-        SharedRaces?.Clear();
-        _instructionsLeft = Launch.InstructionLimit;
+        _fencedEpoch = 0;
+        _taken = null;
+        if (SharedBytes > 0)
+        {
+            new Span<byte>(Shared, SharedBytes).Fill(0xFF);
+            new Span<byte>(SharedWritten, SharedBytes).Clear();
+        }
+        _instructionsLeft = Launch.Options.InstructionLimit;
         int threads = (int)Launch.BlockSize.Count;
-        for (int w = 0; w < _warps.Length; w++)
+        for (int w = 0; w < _warpCount; w++)
         {
             int lanes = Math.Min(32, threads - (32 * w));
             _warps[w].Reset(lanes == 32 ? uint.MaxValue : (1u << lanes) - 1);
             _done[w] = false;
         }
-        fixed (Instr* code = Kernel.Code)
+        // Code and counts lie on the pinned heap.
+        Instr* code = (Instr*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref Kernel.Code[0]);
+        bool running = true;
+        while (running && !Launch.Stopped)
         {
-            bool running = true;
-            while (running && !Launch.Stopped)
+            for (int w = 0; w < _warpCount; w++)
             {
-                for (int w = 0; w < _warps.Length; w++)
-                {
-                    if (!_done[w] && _warps[w].WaitsAt < 0)
-                        RunWarp(w, code);
-                }
-                running = Release(code);
+                if (!_done[w] && _warps[w].WaitsAt < 0)
+                    RunWarp(w, code);
             }
+            running = Release(code);
         }
+    }
+
+    /// <summary>The allocation that a range lies in and that may be accessed; null where there is none.</summary>
+    public Allocation? Find(int instruction, ulong address, ulong bytes, bool write)
+    {
+        Allocation? a = Cache[instruction];
+        if (a is null || address - a.Address >= (ulong)a.Bytes)
+            Cache[instruction] = a = Launch.Memory.Find(address);
+        return a is null || address - a.Address + bytes > (ulong)a.Bytes || a.IsFreed || (write && a.ReadOnly) ? null : a;
+    }
+
+    /// <summary>Records below are of earlier launches, or of another block's shared memory.</summary>
+    public ulong RaceFloor(RaceShadow shadow) =>
+        (ulong)(ReferenceEquals(shadow, SharedRaces) ? UniqueNumber : Launch.FirstBlock) << Accessor.BlockShift;
+
+    /// <summary>A fence that other blocks see.</summary>
+    public void Fence() => _fencedEpoch = Epoch + 1;
+
+    /// <summary>An atomic operation on global memory: see <see cref="HandOvers"/>.</summary>
+    public void HandOver(ulong address, int warp)
+    {
+        if (Launch.Grid.Count == 1 || Launch.HandOvers.Exchange(address, _fencedEpoch > 0, UniqueNumber, Given, warp) is not { } taken)
+            return;
+        _taken = taken;
+        _takenAt = (Epoch, warp);
+    }
+
+    /// <summary>Up to which epoch all is handed over: if a barrier follows the fence, all that was before that barrier.</summary>
+    private uint Given => Epoch >= _fencedEpoch ? _fencedEpoch : _fencedEpoch - 1;
+
+    /// <summary>Whether this block has taken over what another did (a record of the search for races), from the running warp's point of view.</summary>
+    public bool WasHandedOver(ulong record, int warp)
+    {
+        if (_taken is null || (Epoch == _takenAt.Epoch && warp != _takenAt.Warp))
+            return false;
+        uint block = (uint)(record >> Accessor.BlockShift), epoch = (uint)(record >> Accessor.EpochShift) & 0xFFFF;
+        int thread = (int)(record >> Accessor.ThreadShift) & 2047;
+        foreach ((uint giver, uint until, int by) in _taken)
+        {
+            if (giver == block && (epoch < until || (epoch == until && thread / 32 == by)))
+                return true;
+        }
+        return false;
     }
 
     /// <summary>Called at each branch, exit and barrier: ends loops that have no end.</summary>
     public void CountDown()
     {
         if (--_instructionsLeft < 0)
-            throw new LaneFault(FaultKind.Runaway, -1, 0, $"more than {Launch.InstructionLimit} branches in one block");
+            throw new LaneFault(FaultKind.Runaway, -1, 0, $"more than {Launch.Options.InstructionLimit} branches in one block");
     }
 
     public void Dispose()
@@ -102,7 +186,7 @@ internal sealed unsafe class Block : IDisposable
         foreach (Warp warp in _warps)
             warp.Dispose();
         NativeMemory.AlignedFree(Shared);
-        NativeMemory.Free(SharedWritten);
+        NativeMemory.AlignedFree(SharedWritten);
         Shared = SharedWritten = null;
         SharedRaces?.Dispose();
     }
@@ -112,7 +196,7 @@ internal sealed unsafe class Block : IDisposable
         Warp warp = _warps[w];
         try
         {
-            _done[w] = !warp.Run(code, Counts);
+            _done[w] = !warp.Run(code, (InstrCounts*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref Counts[0]));
         }
         catch (LaneFault fault)
         {
@@ -134,11 +218,11 @@ internal sealed unsafe class Block : IDisposable
     /// <returns>Whether anything is left to run.</returns>
     private bool Release(Instr* code)
     {
-        int first = Array.FindIndex(_done, d => !d);
+        int first = Array.IndexOf(_done, false, 0, _warpCount);
         if (first < 0)
             return false;
         bool released = false;
-        for (int w = first; w < _warps.Length; w++)
+        for (int w = first; w < _warpCount; w++)
         {
             if (_done[w] || _warps[w].WaitsAt < 0)
                 continue;
@@ -154,7 +238,7 @@ internal sealed unsafe class Block : IDisposable
     private bool ReleaseAll(int first, Instr* code)
     {
         int at = _warps[first].WaitsAt;
-        for (int w = 0; w < _warps.Length; w++)
+        for (int w = 0; w < _warpCount; w++)
         {
             if (!_done[w] && _warps[w].WaitsAt != at)
             {
@@ -162,8 +246,8 @@ internal sealed unsafe class Block : IDisposable
                     0, at, first, 0);
             }
         }
-        foreach (Warp warp in _warps)
-            warp.WaitsAt = -1;
+        for (int w = 0; w < _warpCount; w++)
+            _warps[w].WaitsAt = -1;
         return true;
     }
 
@@ -172,7 +256,7 @@ internal sealed unsafe class Block : IDisposable
     {
         Instr* barrier = code + _warps[first].WaitsAt;
         List<Warp> waiting = [];
-        for (int w = 0; w < _warps.Length; w++)
+        for (int w = 0; w < _warpCount; w++)
         {
             int at = _warps[w].WaitsAt;
             if (!_done[w] && at >= 0 && code[at].Imm == barrier->Imm && code[at].Count > 0)

@@ -20,6 +20,8 @@ internal sealed class CompiledKernel
     /// <summary>For each instruction its text ("ld.global.f32") and where it stands.</summary>
     public required (string Text, SourceLine Source)[] Lines { get; init; }
 
+    public required InstructionKind[] Kinds { get; init; }
+
     public required IReadOnlyDictionary<int, string> Files { get; init; }
 
     /// <summary>What a warp's registers are at the start: zeros and the kernel's constants.</summary>
@@ -40,6 +42,12 @@ internal sealed class CompiledKernel
 
     /// <summary>Logarithm of the narrowest access to shared (and generic) memory, and to global (and generic) memory.</summary>
     public required (int Shared, int Global) GranuleLog { get; init; }
+
+    /// <summary>Offsets of the parameters through which it may store to global memory; null where any may be. Numbers beyond are no parameters.</summary>
+    public required int[]? WrittenParameters { get; init; }
+
+    /// <summary>Addresses of module variables that it may store to.</summary>
+    public required ulong[] WrittenVariables { get; init; }
 
     public string Place(int index)
     {

@@ -53,6 +53,9 @@ internal unsafe struct Instr
     public Space Space;
     public bool NarrowAddress;
 
+    /// <summary>Whether some element of a load's vector goes nowhere.</summary>
+    public bool HasSinks;
+
     /// <summary>Elements of vectors, or fragments of matrices.</summary>
     public fixed int V[16];
 }

@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Numerics;
 using System.Runtime.CompilerServices;
 
 namespace ParVts.GpuSim.Run;
@@ -12,6 +13,9 @@ internal unsafe ref struct Place
     public byte* Written;
     public RaceShadow? Races;
     public long Offset;
+
+    /// <summary>Whether reads of what nobody wrote are looked for.</summary>
+    public bool Checked;
 }
 
 /// <summary>Turns an address of a lane into a place, with all checks.</summary>
@@ -44,8 +48,9 @@ internal static unsafe class MemoryAccess
     {
         if (place.Races is null)
             return;
-        Accessor who = new(warp.Block.Number, (uint)((32 * warp.Index) + lane), warp.Block.Epoch, warp.Epoch);
-        if (place.Races.Touch(place.Offset, bytes, who, write, atomic, sameValue, out (uint Block, uint Thread, bool Wrote) other))
+        ulong who = warp.Accessor + ((ulong)lane << Accessor.ThreadShift);
+        if (place.Races.Touch(place.Offset, bytes, who, warp.Block.RaceFloor(place.Races), write, atomic, sameValue, warp.WasHandedOver,
+            out (uint Block, uint Thread, bool Wrote) other))
         {
             ThrowRace(warp, lane, address, write, other);
         }
@@ -53,7 +58,7 @@ internal static unsafe class MemoryAccess
 
     public static void CheckWritten(int lane, ulong address, in Place place, int bytes)
     {
-        if (place.Written == null || (bytes == 4 && *(uint*)place.Written == 0x0101_0101))
+        if (place.Written == null || (bytes == 4 && *(uint*)place.Written == 0x0101_0101) || !place.Checked)
             return;
         for (int b = 0; b < bytes; b++)
         {
@@ -62,7 +67,40 @@ internal static unsafe class MemoryAccess
         }
     }
 
-    private static Space Specific(ref ulong address)
+    /// <summary>Counts an access that went lane by lane; local memory is not counted.</summary>
+    public static void Count(Warp warp, Instr* i, ulong* addresses, uint mask, int bytes, bool write)
+    {
+        if (!warp.Block.Launch.Options.CountMemory)
+            return;
+        ref InstrCounts counts = ref warp.Block.Counts[i->Index];
+        while (mask != 0)
+        {
+            ulong address = addresses[BitOperations.TrailingZeroCount(mask)];
+            Space space = i->Space == Space.Generic ? Specific(ref address) : i->Space;
+            uint same = 0;
+            Allocation? allocation = space is Space.Global or Space.Const ? warp.Block.Launch.Memory.Find(address) : null;
+            for (uint rest = mask; rest != 0; rest &= rest - 1)
+            {
+                int lane = BitOperations.TrailingZeroCount(rest);
+                ulong other = addresses[lane];
+                Space its = i->Space == Space.Generic ? Specific(ref other) : i->Space;
+                if (its == space && (allocation is null || other - allocation.Address < (ulong)allocation.Bytes))
+                    same |= 1u << lane;
+            }
+            if (allocation is not null)
+            {
+                counts.GlobalBytes += BitOperations.PopCount(same) * bytes;
+                Traffic.CountScattered(ref counts, allocation, warp.Block.Launch.Number, addresses, same, bytes, write);
+            }
+            else if (space == Space.Shared)
+            {
+                Traffic.CountShared(ref counts, addresses, same, bytes);
+            }
+            mask &= ~same;
+        }
+    }
+
+    public static Space Specific(ref ulong address)
     {
         if (address - SharedWindow < WindowSize)
         {
@@ -90,7 +128,7 @@ internal static unsafe class MemoryAccess
         if (write && a.ReadOnly)
             ThrowReadOnly(lane, address);
         long offset = (long)(address - a.Address);
-        return new Place { Data = a.Data + offset, Written = a.Written + offset, Races = a.RacesOf(warp.Block.Launch), Offset = offset };
+        return new Place { Data = a.Data + offset, Written = a.Written + offset, Races = a.RacesOf(warp.Block.Launch, write), Offset = offset, Checked = warp.Block.Launch.Options.DetectUnwritten };
     }
 
     private static Place Shared(Warp warp, int lane, ulong address, int bytes)
@@ -104,6 +142,7 @@ internal static unsafe class MemoryAccess
             Written = warp.Block.SharedWritten + offset,
             Races = warp.Block.SharedRaces,
             Offset = (long)offset,
+            Checked = warp.Block.Launch.Options.DetectUnwritten,
         };
     }
 
@@ -113,7 +152,7 @@ internal static unsafe class MemoryAccess
         if (address >= (ulong)size || address + (ulong)bytes > (ulong)size)
             ThrowBeyond(lane, address, bytes, (long)address, "local", size);
         ulong offset = ((ulong)lane * (ulong)size) + address;
-        return new Place { Data = warp.Local + offset, Written = warp.LocalWritten + offset };
+        return new Place { Data = warp.Local + offset, Written = warp.LocalWritten + offset, Checked = warp.Block.Launch.Options.DetectUnwritten };
     }
 
     private static Place Parameter(Warp warp, int lane, ulong address, int bytes)
@@ -159,7 +198,7 @@ internal static unsafe class MemoryAccess
     [DoesNotReturn]
     private static void ThrowRace(Warp warp, int lane, ulong address, bool write, (uint Block, uint Thread, bool Wrote) other)
     {
-        string block = other.Block == warp.Block.Number ? "" : $" of block {other.Block}";
+        string block = other.Block == warp.Block.UniqueNumber ? "" : $" of block {other.Block - warp.Block.Launch.FirstBlock}";
         throw new LaneFault(FaultKind.Race, lane, address, $"this {(write ? "write to" : "read of")} 0x{address:x} and the "
             + $"{(other.Wrote ? "write" : "read")} by thread {warp.Block.ThreadPosition((int)other.Thread)}{block} have no barrier between them");
     }

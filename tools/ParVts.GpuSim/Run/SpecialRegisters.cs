@@ -3,35 +3,61 @@ namespace ParVts.GpuSim.Run;
 /// <summary>Gives a warp its %tid, %ctaid and the like.</summary>
 internal static unsafe class SpecialRegisters
 {
-    /// <summary>Writes those that differ from block to block, or the others.</summary>
-    public static void Fill(Warp warp, bool byBlock)
+    /// <summary>Writes them for the block that is about to run.</summary>
+    public static void Fill(Warp warp)
     {
         Block block = warp.Block;
         foreach ((int place, Special what) in block.Kernel.Specials)
         {
-            bool ofBlock = what is Special.CtaidX or Special.CtaidY or Special.CtaidZ or Special.SmId;
-            if (ofBlock != byBlock)
-                continue;
-            Span<uint> lanes = new(warp.Registers + place, 32);
-            if (ofBlock)
+            uint* lanes = (uint*)(warp.Registers + place);
+            if (what is Special.TidX or Special.TidY or Special.TidZ)
             {
-                lanes.Fill(Value(block, warp.Index, 0, what));
-                continue;
+                FillThreads(block, 32 * warp.Index, what, lanes);
             }
-            for (int lane = 0; lane < 32; lane++)
-                lanes[lane] = Value(block, warp.Index, lane, what);
+            else if (what >= Special.LaneMaskEq && what <= Special.LaneMaskGe || what == Special.LaneId)
+            {
+                for (int lane = 0; lane < 32; lane++)
+                    lanes[lane] = OfLane(lane, what);
+            }
+            else
+            {
+                new Span<uint>(lanes, 32).Fill(OfWarp(block, warp.Index, what));
+            }
         }
     }
 
-    private static uint Value(Block block, int warp, int lane, Special what)
+    private static void FillThreads(Block block, int first, Special what, uint* lanes)
     {
-        Dim3 tid = block.ThreadPosition((32 * warp) + lane);
+        Dim3 at = block.ThreadPosition(first), size = block.Launch.BlockSize;
+        (int x, int y, int z) = (at.X, at.Y, at.Z);
+        for (int lane = 0; lane < 32; lane++)
+        {
+            lanes[lane] = (uint)(what == Special.TidX ? x : what == Special.TidY ? y : z);
+            if (++x < size.X)
+                continue;
+            x = 0;
+            if (++y < size.Y)
+                continue;
+            y = 0;
+            z++;
+        }
+    }
+
+    private static uint OfLane(int lane, Special what) => what switch
+    {
+        Special.LaneMaskEq => 1u << lane,
+        Special.LaneMaskLt => (1u << lane) - 1,
+        Special.LaneMaskLe => (2u << lane) - 1,
+        Special.LaneMaskGt => ~((2u << lane) - 1),
+        Special.LaneMaskGe => ~((1u << lane) - 1),
+        _ => (uint)lane,
+    };
+
+    private static uint OfWarp(Block block, int warp, Special what)
+    {
         Dim3 size = block.Launch.BlockSize, at = block.Position, grid = block.Launch.Grid;
         return what switch
         {
-            Special.TidX => (uint)tid.X,
-            Special.TidY => (uint)tid.Y,
-            Special.TidZ => (uint)tid.Z,
             Special.NtidX => (uint)size.X,
             Special.NtidY => (uint)size.Y,
             Special.NtidZ => (uint)size.Z,
@@ -41,16 +67,10 @@ internal static unsafe class SpecialRegisters
             Special.NctaidX => (uint)grid.X,
             Special.NctaidY => (uint)grid.Y,
             Special.NctaidZ => (uint)grid.Z,
-            Special.LaneId => (uint)lane,
             Special.WarpId => (uint)warp,
             Special.NWarpId => (uint)((size.Count + 31) / 32),
             Special.SmId => block.Number % Launch.Multiprocessors,
             Special.NSmId => Launch.Multiprocessors,
-            Special.LaneMaskEq => 1u << lane,
-            Special.LaneMaskLt => (1u << lane) - 1,
-            Special.LaneMaskLe => (2u << lane) - 1,
-            Special.LaneMaskGt => ~((2u << lane) - 1),
-            Special.LaneMaskGe => ~((1u << lane) - 1),
             Special.DynamicSharedBytes => (uint)block.Launch.DynamicSharedBytes,
             Special.TotalSharedBytes => (uint)block.SharedBytes,
             _ => 0,

@@ -9,22 +9,21 @@ namespace ParVts.GpuSim.Run;
 internal sealed unsafe class Warp : IDisposable
 {
     // An entry is run when the program counter reaches the join of the entry on top: the other side of a branch first, then all at the join.
-    private readonly List<(int Pc, int Join, uint Mask)> _stack = [];
-
-    /// <summary>Registers at the start of a block, but for those that tell blocks apart.</summary>
-    private byte[]? _image;
+    private (int Pc, int Join, uint Mask)[] _stack = new (int, int, uint)[16];
+    private int _depth;
+    private int _registerCapacity;
+    private int _localCapacity;
 
     public Warp(Block block, int index)
     {
         Block = block;
         Index = index;
-        Registers = (byte*)NativeMemory.AlignedAlloc((nuint)Math.Max(block.Kernel.RegisterBytes, 64), 64);
-        if (block.Kernel.LocalBytes > 0)
-        {
-            Local = (byte*)NativeMemory.Alloc((nuint)(32 * block.Kernel.LocalBytes));
-            LocalWritten = (byte*)NativeMemory.AllocZeroed((nuint)((32 * block.Kernel.LocalBytes) + 8));
-        }
+        Addresses = (ulong*)NativeMemory.AlignedAlloc(2 * 32 * sizeof(ulong), 64);
+        WasHandedOver = record => Block.WasHandedOver(record, Index);
     }
+
+    /// <summary>Whether what a record of the search for races tells of was handed over to this warp.</summary>
+    public Func<ulong, bool> WasHandedOver { get; }
 
     public Block Block { get; }
 
@@ -35,6 +34,9 @@ internal sealed unsafe class Warp : IDisposable
     public byte* Local { get; private set; }
 
     public byte* LocalWritten { get; private set; }
+
+    /// <summary>Room for the addresses of an access, and behind them for those of a copy's other side.</summary>
+    public ulong* Addresses { get; private set; }
 
     /// <summary>Lanes that have not exited.</summary>
     public uint Live { get; private set; }
@@ -56,20 +58,36 @@ internal sealed unsafe class Warp : IDisposable
     /// <summary>cp.async copies that were issued and not yet waited for.</summary>
     public AsyncCopies Copies { get; } = new();
 
+    /// <summary>The first thread of the warp at this time, as the search for races records it.</summary>
+    public ulong Accessor => new Accessor(Block.UniqueNumber, (uint)(32 * Index), Block.Epoch, Epoch).Pack();
+
+    /// <summary>Gets ready for a launch.</summary>
+    public void Begin()
+    {
+        int registers = Math.Max(Block.Kernel.RegisterBytes, 64), local = 32 * Block.Kernel.LocalBytes;
+        if (registers > _registerCapacity)
+        {
+            NativeMemory.AlignedFree(Registers);
+            Registers = (byte*)NativeMemory.AlignedAlloc((nuint)registers, 64);
+            _registerCapacity = registers;
+        }
+        if (local > _localCapacity)
+        {
+            NativeMemory.Free(Local);
+            NativeMemory.Free(LocalWritten);
+            Local = (byte*)NativeMemory.Alloc((nuint)local + 64);
+            LocalWritten = (byte*)NativeMemory.Alloc((nuint)local + 64);
+            _localCapacity = local;
+        }
+    }
+
     public void Reset(uint lanes)
     {
-        Span<byte> registers = new(Registers, Block.Kernel.RegisterBytes);
-        if (_image is null)
-        {
-            Block.Kernel.RegisterImage.CopyTo(registers);
-            SpecialRegisters.Fill(this, byBlock: false);
-            _image = registers.ToArray();
-        }
-        _image.CopyTo(registers);
-        SpecialRegisters.Fill(this, byBlock: true);
-        if (Local != null)
-            new Span<byte>(LocalWritten, checked(32 * Block.Kernel.LocalBytes)).Clear();
-        _stack.Clear();
+        Block.Kernel.RegisterImage.CopyTo(new Span<byte>(Registers, Block.Kernel.RegisterBytes));
+        SpecialRegisters.Fill(this);
+        if (Block.Kernel.LocalBytes > 0)
+            new Span<byte>(LocalWritten, 32 * Block.Kernel.LocalBytes).Clear();
+        _depth = 0;
         Copies.Clear();
         Live = Active = lanes;
         Pc = 0;
@@ -79,37 +97,55 @@ internal sealed unsafe class Warp : IDisposable
 
     /// <summary>Runs until every lane has exited or the warp waits at a barrier.</summary>
     /// <returns>Whether lanes are left.</returns>
-    public bool Run(Instr* code, long[] counts)
+    public bool Run(Instr* code, InstrCounts* counts)
     {
         byte* registers = Registers;
         while (true)
         {
-            while (_stack.Count > 0 && Pc == _stack[^1].Join)
+            while (_depth > 0 && Pc == _stack[_depth - 1].Join)
                 Pop();
-            Instr* i = code + Pc;
-            uint mask = Active;
-            if (i->Guard >= 0)
-                mask &= *(uint*)(registers + i->Guard) ^ i->GuardFlip;
-            Mask = mask;
-            counts[Pc] += BitOperations.PopCount(mask);
-            if (i->Flow == Flow.Next)
+            // Up to where lanes meet again; code between two branches lies side by side.
+            int join = _depth > 0 ? _stack[_depth - 1].Join : -1, pc = Pc;
+            uint active = Active;
+            Instr* i = code + pc;
+            while (i->Flow == Flow.Next)
             {
+                uint mask = active;
+                if (i->Guard >= 0)
+                    mask &= *(uint*)(registers + i->Guard) ^ i->GuardFlip;
+                counts[pc].Threads += BitOperations.PopCount(mask);
                 if (mask != 0)
+                {
+                    Mask = mask;
+                    Pc = pc;
                     i->Run(this, i);
-                Pc++;
-                continue;
+                }
+                pc++;
+                i++;
+                if (pc == join)
+                    break;
             }
+            Pc = pc;
+            if (pc == join)
+                continue;
+            uint taken = active;
+            if (i->Guard >= 0)
+                taken &= *(uint*)(registers + i->Guard) ^ i->GuardFlip;
+            Mask = taken;
+            counts[pc].Threads += BitOperations.PopCount(taken);
             Block.CountDown();
             if (i->Flow == Flow.Branch)
-                Branch(i, mask);
+            {
+                Branch(i, taken);
+            }
             else if (i->Flow == Flow.Exit)
             {
-                if (!Exit(mask))
+                if (!Exit(taken))
                     return false;
             }
             else
             {
-                if (mask != 0)
+                if (taken != 0)
                     i->Run(this, i);
                 Pc++;
                 if (WaitsAt >= 0)
@@ -123,7 +159,9 @@ internal sealed unsafe class Warp : IDisposable
         NativeMemory.AlignedFree(Registers);
         NativeMemory.Free(Local);
         NativeMemory.Free(LocalWritten);
+        NativeMemory.AlignedFree(Addresses);
         Registers = Local = LocalWritten = null;
+        Addresses = null;
     }
 
     private void Branch(Instr* i, uint taken)
@@ -140,10 +178,10 @@ internal sealed unsafe class Warp : IDisposable
         else
         {
             // All meet again at the join; first the side that falls through runs, then the one that jumps.
-            if (_stack.Count == 0 || _stack[^1].Join != i->Join || _stack[^1].Pc != i->Join)
-                _stack.Add((i->Join, i->Join, Active));
+            if (_depth == 0 || _stack[_depth - 1].Join != i->Join || _stack[_depth - 1].Pc != i->Join)
+                Push((i->Join, i->Join, Active));
             if (i->Target != i->Join)
-                _stack.Add((i->Target, i->Join, taken));
+                Push((i->Target, i->Join, taken));
             Active = rest;
             Pc++;
         }
@@ -159,14 +197,20 @@ internal sealed unsafe class Warp : IDisposable
         return Live != 0;
     }
 
+    private void Push((int Pc, int Join, uint Mask) entry)
+    {
+        if (_depth == _stack.Length)
+            Array.Resize(ref _stack, 2 * _depth);
+        _stack[_depth++] = entry;
+    }
+
     private void Pop()
     {
         do
         {
-            (Pc, _, uint mask) = _stack[^1];
-            _stack.RemoveAt(_stack.Count - 1);
+            (Pc, _, uint mask) = _stack[--_depth];
             Active = mask & Live;
         }
-        while (Active == 0 && _stack.Count > 0);
+        while (Active == 0 && _depth > 0);
     }
 }

@@ -15,9 +15,16 @@ internal static unsafe class AttentionProbe
         int pages = (layer.Length + KvStore.PageRows - 1) / KvStore.PageRows;
         fixed (QuerySegment* segments = plan.Segments)
         fixed (KeyRange* ranges = plan.Ranges)
+        fixed (uint* keyMask = plan.KeyMask)
+        fixed (float* keyBias = plan.KeyBias)
+        fixed (uint* headMasks = plan.HeadMasks)
         {
             var work = new Work
             {
+                KeyMask = keyMask,
+                KeyBias = keyBias,
+                HeadMasks = headMasks,
+                HeadMaskWords = plan.HeadMaskWords,
                 Q = q,
                 Layer = layer,
                 LogSumExp = logSumExp,
@@ -62,10 +69,13 @@ internal static unsafe class AttentionProbe
         float share = Share(work, heads);
         for (int key = Math.Max(from, range.Start); key < Math.Min(to, range.End); key++)
         {
-            if (!range.Sees(query, key))
+            if (!range.Sees(query, key) || (work->KeyMask != null && (work->KeyMask[key / 32] >> key & 1) == 0))
                 continue;
+            float bias = work->KeyBias == null ? 0f : work->KeyBias[key];
             for (int head = 0; head < heads; head++)
             {
+                if (range.Heads >= 0 && (work->HeadMasks[range.Heads * work->HeadMaskWords + head / 32] >> head & 1) != 0)
+                    continue;
                 float* stored = layer.Keys(key / KvStore.PageRows, head / group) + key % KvStore.PageRows * layer.PaddedHeadDim;
                 float score = TensorPrimitives.Dot(
                     new ReadOnlySpan<float>(work->Q.Floats + (long)row * work->Q.Stride + head * layer.HeadDim, layer.HeadDim),
@@ -78,7 +88,7 @@ internal static unsafe class AttentionProbe
                     _ => 0,
                 };
                 work->Output.Floats[(long)line * work->Output.Stride + key] +=
-                    MathF.Exp(work->Scale * score - logSumExp) * share;
+                    MathF.Exp(work->Scale * score + bias - logSumExp) * share;
             }
         }
     }
@@ -100,6 +110,10 @@ internal static unsafe class AttentionProbe
         public QuerySegment* Segments;
         public int SegmentCount;
         public KeyRange* Ranges;
+        public uint* KeyMask;
+        public float* KeyBias;
+        public uint* HeadMasks;
+        public int HeadMaskWords;
         public float Scale;
         public ProbeReduction Reduction;
     }

@@ -17,6 +17,7 @@ public sealed unsafe partial class CpuDevice
         int lines = reduction switch { ProbeReduction.Heads => rows.Columns, ProbeReduction.Rows => heads, _ => 1 };
         Check(output.Rows == lines && output.Columns == layer.Length, "Probe: the output does not match");
         CheckIndices(rows, q.Rows);
+        plan.Check(q.Rows, layer.Length, heads);
         AttentionProbe.Run(Pool, q, layer, plan, scale, logSumExp, rows, reduction, output);
     }
 
@@ -54,6 +55,29 @@ public sealed unsafe partial class CpuDevice
         CheckIndices(first, x.Rows);
         CheckIndices(second, x.Rows);
         RowMoves.Fuse(x, first, second, weights);
+    }
+
+    /// <inheritdoc/>
+    public override void SelectTop(in Tensor scores, int offset, in Tensor kept, in Tensor rest)
+    {
+        Check(kept.Columns <= scores.Columns, "SelectTop: more are kept than there are");
+        Check(rest.IsEmpty || rest.Columns == scores.Columns - kept.Columns, "SelectTop: shapes do not match");
+        Ranking.Top(scores, offset, kept, rest);
+    }
+
+    /// <inheritdoc/>
+    public override void ResolveRows(in Tensor template, in Tensor places, in Tensor rows, in Tensor output)
+    {
+        Check(template.Columns == output.Columns && places.Columns == rows.Columns, "ResolveRows: shapes do not match");
+        CheckIndices(places, rows.Columns);
+        Ranking.Resolve(template, places, rows, output);
+    }
+
+    /// <inheritdoc/>
+    public override void ScoreShare(in Tensor scores, in Tensor places, in Tensor output)
+    {
+        CheckIndices(places, scores.Columns);
+        Ranking.Share(scores, places, output);
     }
 
     /// <inheritdoc/>

@@ -56,8 +56,14 @@ public sealed unsafe partial class CpuDevice : ComputeDevice
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
         _shared.Acquire();
-        return new CpuDevice(_shared);
+        return new CpuDevice(_shared) { Defers = Defers };
     }
+
+    /// <summary>Decisions are read back as late as they may be, as on a device that runs ahead of the host: for tests.</summary>
+    internal bool Defers { get; init; }
+
+    /// <inheritdoc/>
+    public override bool RunsAhead => Defers;
 
     /// <inheritdoc/>
     public override DeviceBuffer Allocate(long bytes)
@@ -180,10 +186,7 @@ public sealed unsafe partial class CpuDevice : ComputeDevice
     {
         CheckSame(q, output);
         Check(q.Columns % (layer.HeadDim * layer.Heads) == 0, "SegmentAttention: heads are not a multiple of the KV heads");
-        foreach (ref readonly QuerySegment segment in plan.Segments)
-            Check(segment.End <= q.Rows, "SegmentAttention: a segment lies outside the query rows");
-        foreach (ref readonly KeyRange range in plan.Ranges)
-            Check(range.End <= layer.Length && range.SinkRow < layer.Length, "SegmentAttention: a range lies outside the stored keys");
+        plan.Check(q.Rows, layer.Length, q.Columns / layer.HeadDim);
         long floats = Cpu.SegmentAttention.ScratchFloats(layer.HeadDim) * Threads;
         Cpu.SegmentAttention.Run(
             Pool, q, layer, plan, scale, output, logSumExp, (float*)Scratch(floats * sizeof(float)),

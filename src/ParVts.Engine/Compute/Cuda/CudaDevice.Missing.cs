@@ -7,19 +7,5 @@ namespace ParVts.Engine.Compute.Cuda;
 /// <content>Operations whose kernels are still to come.</content>
 public sealed unsafe partial class CudaDevice
 {
-    public override void Embed(in Tensor table, in Tensor ids, in Tensor output, bool accumulate = false) => throw new NotSupportedException();
-
-    public override void MatMul(in Tensor x, in Tensor weight, in Tensor bias, in Tensor output, bool accumulate = false) => throw new NotSupportedException();
-
     public override void SegmentAttention(in Tensor q, in KvLayer layer, AttentionPlan plan, float scale, in Tensor output, in Tensor logSumExp = default) => throw new NotSupportedException();
-
-    public override void Increment(in Tensor counts) => throw new NotSupportedException();
-
-    public override void Activate(in Tensor x, Activation function, in Tensor output) => throw new NotSupportedException();
-
-    public override void GatedActivate(in Tensor gate, in Tensor up, Activation function, in Tensor output) => throw new NotSupportedException();
-
-    public override void Convert(in Tensor x, in Tensor output) => throw new NotSupportedException();
-
-    public override void Patchify(in Tensor pixels, int patchSize, in Tensor output) => throw new NotSupportedException();
 }

@@ -3,13 +3,13 @@ using ParVts.Engine.Formats;
 
 namespace ParVts.Engine.Compute.Cuda;
 
-/// <content>Norms, activations, and rows that move, merge and fuse.</content>
+/// <content>Norms, and rows that move, merge and fuse.</content>
 public sealed unsafe partial class CudaDevice
 {
     private const int RowThreads = 256;
 
-    // norm.cu: a thread holds so many groups of four values of its row.
-    private static readonly int[] s_normValues = [1, 2, 4, 8];
+    // norm.cu: the values of its row that a thread holds.
+    private const int NormValues = 16;
 
     /// <inheritdoc/>
     public override void RmsNorm(in Tensor x, in Tensor weight, float epsilon, in Tensor output)
@@ -17,8 +17,8 @@ public sealed unsafe partial class CudaDevice
         CheckSame(x, output);
         Check(weight.Columns == x.Columns && weight.Type == TensorType.F32, "RmsNorm: the weight does not match");
         Launch(
-            new KernelId("norm.cu", "rms_norm", Element(output.Type), NormValues(x.Columns)),
-            new LaunchShape(x.Rows, 1, 1, RowThreads),
+            new KernelId("norm.cu", "rms_norm", Element(output.Type)),
+            new LaunchShape(x.Rows, 1, 1, NormThreads(x.Columns)),
             new RmsNormArguments(x.Address, x.Stride, weight.Address, epsilon, output.Address, output.Stride, x.Columns));
     }
 
@@ -29,8 +29,8 @@ public sealed unsafe partial class CudaDevice
         Check(weight.Columns == x.Columns && weight.Type == TensorType.F32, "LayerNorm: the weight does not match");
         Check(bias.Columns == x.Columns && bias.Type == TensorType.F32, "LayerNorm: the bias does not match");
         Launch(
-            new KernelId("norm.cu", "layer_norm", Element(output.Type), NormValues(x.Columns)),
-            new LaunchShape(x.Rows, 1, 1, RowThreads),
+            new KernelId("norm.cu", "layer_norm", Element(output.Type)),
+            new LaunchShape(x.Rows, 1, 1, NormThreads(x.Columns)),
             new LayerNormArguments(x.Address, x.Stride, weight.Address, bias.Address, epsilon, output.Address, output.Stride, x.Columns));
     }
 
@@ -96,15 +96,11 @@ public sealed unsafe partial class CudaDevice
                 logSumExp.Address, logSumExp.Stride, logSumExp.Columns, first.Address, second.Address, first.Columns, output.Address));
     }
 
-    private static Macro NormValues(int columns)
+    private static int NormThreads(int columns)
     {
-        foreach (int values in s_normValues)
-        {
-            if (columns <= 4 * RowThreads * values)
-                return new Macro("VALUES", values);
-        }
-
-        throw new ArgumentException($"rows of {columns} columns are longer than the norms take");
+        int warps = Blocks(columns, 32 * NormValues);
+        Check(warps <= 32, $"rows of {columns} columns are longer than the norms take");
+        return 32 * warps;
     }
 
     private readonly record struct RmsNormArguments(nint X, int XStride, nint Weight, float Epsilon, nint Y, int YStride, int Columns);

@@ -94,6 +94,9 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     public override int RowAlignment => 16;
 
     /// <inheritdoc/>
+    public override bool RunsAhead => true;
+
+    /// <inheritdoc/>
     public override IReadOnlyList<KernelUse> KernelUses =>
         [.. _launches.Select(pair => new KernelUse(pair.Key.Kernel.Name, pair.Key.Specialisation, pair.Key.PtxSha256, pair.Value))];
 

@@ -25,16 +25,6 @@ internal sealed class ClassPrunePolicy : VisualTokenPolicy
     public override void OnVisionTokens(ScheduleState state)
     {
         if (state.Rows.CountOf(RowRole.Visual) > 0)
-            state.Keep(ChooseSubject(_choice, state), ParVtsPolicy.ScoreName, state.AliveVisual(), state.ClassAttention);
+            state.KeepHighest(TokenScore.ClassAttention, _choice.Groups(state), ParVtsPolicy.ScoreName);
     }
-
-    /// <summary>The visual tokens of the highest class-token attention, ascending.</summary>
-    internal static int[] ChooseSubject(VisualChoice choice, ScheduleState state) =>
-        choice.Choose(state, (first, count, keep) =>
-        {
-            int[] top = Selection.Top(state.ClassAttention.Slice(first, count), keep);
-            for (int i = 0; i < top.Length; i++)
-                top[i] += first;
-            return top;
-        });
 }

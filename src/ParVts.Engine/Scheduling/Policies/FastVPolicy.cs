@@ -6,6 +6,8 @@ namespace ParVts.Engine.Scheduling.Policies;
 /// </summary>
 internal sealed class FastVPolicy : VisualTokenPolicy
 {
+    private const string ScoreName = "attention of the last row, one layer before";
+
     private readonly LayerParameter _layer;
     private readonly TokenBudget _keep;
     private int _rowTile = 1;
@@ -44,22 +46,6 @@ internal sealed class FastVPolicy : VisualTokenPolicy
         if (state.Layer == _layer.Value - 1)
             state.Probe(state.Rows.Count - 1);
         else if (state.Layer == _layer.Value)
-            Select(state, visual);
-    }
-
-    private void Select(ScheduleState state, int visual)
-    {
-        int[] ranked = state.AliveVisual();
-        float[] scores = new float[visual];
-        int next = 0;
-        for (int row = 0; row < state.Rows.Count; row++)
-        {
-            if (state.Rows.Rows[row].Role == RowRole.Visual)
-                scores[next++] = state.RowScores[row];
-        }
-
-        int[] places = Selection.Top(scores, _keep.Count(visual, state.Rows.Count - visual, _rowTile));
-        int[] kept = [.. places.Select(place => ranked[place])];
-        state.Keep(kept, "attention of the last row, one layer before", ranked, scores);
+            state.KeepHighest(TokenScore.RowAttention, [new RankGroup(0, visual, _keep.Count(visual, state.Rows.Count - visual, _rowTile))], ScoreName);
     }
 }

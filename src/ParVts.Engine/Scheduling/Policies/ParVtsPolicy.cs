@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Numerics.Tensors;
 
 namespace ParVts.Engine.Scheduling.Policies;
 
@@ -25,7 +24,6 @@ internal sealed class ParVtsPolicy : VisualTokenPolicy
     private readonly LayerParameter _migrate;
     private readonly string _fuse;
     private readonly float _weight = 0.5f;
-    private float _mass;
     private bool _split;
 
     private ParVtsPolicy(PolicyParameters parameters)
@@ -81,21 +79,12 @@ internal sealed class ParVtsPolicy : VisualTokenPolicy
         int visual = state.Rows.CountOf(RowRole.Visual);
         if (visual == 0)
             return;
-        int[] subject = ClassPrunePolicy.ChooseSubject(_choice, state);
-        ReadOnlySpan<float> scores = state.ClassAttention;
-        int[] ranked = state.AliveVisual();
-        if (subject.Length == visual || _migrate.Value == 0)
-        {
-            state.Keep(subject, ScoreName, ranked, scores);
-            return;
-        }
-
-        state.Split(subject, ScoreName, ranked, scores);
-        _split = true;
-        double held = 0;
-        foreach (int token in subject)
-            held += scores[token];
-        _mass = (float)(held / TensorPrimitives.Sum(scores));
+        RankGroup[] groups = _choice.Groups(state);
+        _split = groups.Sum(group => group.Keep) < visual && _migrate.Value > 0;
+        if (_split)
+            state.SplitHighest(TokenScore.ClassAttention, groups, ScoreName);
+        else
+            state.KeepHighest(TokenScore.ClassAttention, groups, ScoreName);
     }
 
     public override void BeforeLayer(ScheduleState state)
@@ -108,7 +97,9 @@ internal sealed class ParVtsPolicy : VisualTokenPolicy
             return;
         if (_fuse == "lse")
             state.FuseByMass();
+        else if (_fuse == "mass")
+            state.FuseByShare();
         else
-            state.Fuse([_fuse == "mass" ? _mass : _weight]);
+            state.Fuse([_weight]);
     }
 }

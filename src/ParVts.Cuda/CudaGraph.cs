@@ -1,0 +1,94 @@
+namespace ParVts.Cuda;
+
+/// <summary>
+/// A stream that is being captured, from <see cref="CudaStream.BeginCapture"/> to <see cref="End"/>. Disposed of before that, the
+/// capture is ended and what it recorded is thrown away, so that an error on the way leaves a stream that works. The thread that
+/// began it, no other.
+/// </summary>
+public sealed unsafe class CudaCapture : CudaHandle
+{
+    // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do with the device meanwhile is their own affair.
+    private const int ThreadLocal = 1;
+
+    private bool _ended;
+    private int _counted;
+
+    internal CudaCapture(CudaContext context, CudaStream stream)
+        : base(context, stream) => Make(() =>
+        {
+            nint captured = stream.Raw;
+            context.Check(context.Api.StreamBeginCapture(captured, ThreadLocal), "cuStreamBeginCapture_v2");
+            context.BeginCapture();
+            _counted = 1;
+            return captured;
+        });
+
+    /// <summary>Ends the capture and makes what was recorded ready to be launched.</summary>
+    /// <exception cref="CudaException">Something was queued that a graph cannot hold, or the device refuses the graph.</exception>
+    public CudaGraph End()
+    {
+        ObjectDisposedException.ThrowIf(_ended, this);
+        nint recorded = 0;
+        using CudaContext.Scope scope = Context.Enter();
+        int result = Context.Api.StreamEndCapture(Raw, &recorded);
+        _ended = true;
+        Uncount();
+        Context.Check(result, "cuStreamEndCapture");
+        try
+        {
+            return new CudaGraph(Context, recorded);
+        }
+        finally
+        {
+            _ = Context.Api.GraphDestroy(recorded);
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        Uncount();
+        base.Dispose(disposing);
+    }
+
+    private protected override void Free(nint native)
+    {
+        nint recorded = 0;
+        if (!_ended && Context.Api.StreamEndCapture(native, &recorded) == 0 && recorded != 0)
+            _ = Context.Api.GraphDestroy(recorded);
+    }
+
+    private void Uncount()
+    {
+        if (Interlocked.Exchange(ref _counted, 0) == 1)
+            Context.EndCapture();
+    }
+}
+
+/// <summary>
+/// Work that was captured once and is queued as a whole. The modules, the memory and the libraries' workspaces that it uses must
+/// live as long as it does. One caller at a time.
+/// </summary>
+public sealed unsafe class CudaGraph : CudaHandle
+{
+    internal CudaGraph(CudaContext context, nint recorded)
+        : base(context, context)
+    {
+        Make(() =>
+        {
+            nint graph;
+            context.Check(context.Api.GraphInstantiate(&graph, recorded, 0), "cuGraphInstantiateWithFlags");
+            return graph;
+        });
+    }
+
+    /// <summary>Queues all of it.</summary>
+    /// <exception cref="CudaException">The launch is refused.</exception>
+    public void Launch(CudaStream stream)
+    {
+        using CudaContext.Scope scope = Context.Enter();
+        Context.Check(Context.Api.GraphLaunch(Raw, stream.Raw), "cuGraphLaunch");
+    }
+
+    private protected override void Free(nint native) => _ = Context.Api.GraphExecDestroy(native);
+}
