@@ -63,7 +63,7 @@ __device__ inline top find_top(const unsigned (&keys)[ITEMS], int n, int k, int*
     return {prefix, k};
 }
 
-extern "C" __global__ void __launch_bounds__(SCAN_THREADS) select_top(
+extern "C" __global__ void __launch_bounds__(SCAN_THREADS, 1) select_top(
     const float* __restrict__ scores, int n, int k, int first, int* __restrict__ kept, int* __restrict__ rest, float* __restrict__ margin)
 {
     __shared__ int bins[BINS];
@@ -121,7 +121,7 @@ extern "C" __global__ void __launch_bounds__(SCAN_THREADS) select_top(
     }
 }
 
-extern "C" __global__ void __launch_bounds__(SCAN_THREADS) select_threshold(
+extern "C" __global__ void __launch_bounds__(SCAN_THREADS, 1) select_threshold(
     const float* __restrict__ scores, int n, float least, int* __restrict__ kept, int* __restrict__ count)
 {
     __shared__ int scratch[SCAN_WARPS];

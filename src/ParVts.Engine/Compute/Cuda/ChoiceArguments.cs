@@ -48,7 +48,9 @@ internal struct SampleArguments
     public int Vocabulary;
     public ulong Seen;
     public float Penalty;
-    public float Temperature;
+
+    /// <summary><see cref="Generation.SampleWeight.Inverse"/> of the temperature.</summary>
+    public float Inverse;
 
     /// <summary>0 for all.</summary>
     public int TopK;
