@@ -19,6 +19,9 @@ public sealed record CudaOptions
     /// <summary>Compile to PTX alone: for a driver that takes no machine code.</summary>
     public bool PtxOnly { get; init; }
 
+    /// <summary>Record decode steps as graphs; without, profilers see each launch by itself.</summary>
+    public bool Graphs { get; init; } = true;
+
     /// <summary>Receives warnings, each said once.</summary>
     public Action<string>? Warning { get; init; }
 }
@@ -71,7 +74,7 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     {
         var context = new CudaContext(driver, info);
         var library = new KernelLibrary(context, new KernelCache(compiler, options.CacheFolder, options.Warning), options);
-        return new CudaDevice(new SharedContext(context, library, name));
+        return new CudaDevice(new SharedContext(context, library, name, options));
     }
 
     /// <inheritdoc/>
@@ -240,12 +243,12 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
         return _scratch!.View(type, rows, columns);
     }
 
-    private void Launch<T>(in KernelId id, in LaunchShape shape, T arguments)
+    internal void Launch<T>(in KernelId id, in LaunchShape shape, T arguments)
         where T : unmanaged
     {
         LoadedKernel loaded = _shared.Kernels.Get(id);
         loaded.Kernel.Launch(_stream, shape, arguments);
-        CollectionsMarshal.GetValueRefOrAddDefault(_launches, loaded, out _)++;
+        CollectionsMarshal.GetValueRefOrAddDefault(_recorded ?? _launches, loaded, out _)++;
     }
 
     private static Macro Element(TensorType type) => new("ELEMENT", type switch
@@ -284,7 +287,7 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     }
 
     /// <summary>The context and its kernels, let go with the last queue that uses them.</summary>
-    private sealed class SharedContext(CudaContext context, KernelLibrary kernels, string name)
+    private sealed class SharedContext(CudaContext context, KernelLibrary kernels, string name, CudaOptions options)
     {
         private int _users = 1;
 
@@ -293,6 +296,8 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
         public KernelLibrary Kernels => kernels;
 
         public string Name => name;
+
+        public CudaOptions Options => options;
 
         public void Acquire() => Interlocked.Increment(ref _users);
 
