@@ -19,6 +19,9 @@ public sealed record CudaOptions
     /// <summary>Compile to PTX alone: for a driver that takes no machine code.</summary>
     public bool PtxOnly { get; init; }
 
+    /// <summary>cuBLAS, which multiplies where there are more than a few rows; null for our own kernels.</summary>
+    public CublasApi? Cublas { get; init; }
+
     /// <summary>Receives warnings, each said once.</summary>
     public Action<string>? Warning { get; init; }
 }
@@ -39,6 +42,7 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     private readonly SharedContext _shared;
     private readonly CudaStream _stream;
     private readonly StagingRing _staging;
+    private readonly CublasHandle? _cublas;
     private readonly Dictionary<LoadedKernel, long> _launches = [];
     private PinnedMemory? _received;
     private CudaBuffer? _scratch;
@@ -51,9 +55,12 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
         {
             _stream = new CudaStream(shared.Context);
             _staging = new StagingRing(shared.Context, StagingBytes);
+            if (shared.Cublas is { } cublas)
+                _cublas = new CublasHandle(shared.Context, cublas, _stream, CublasHandle.WorkspaceBytes(shared.Context.Device));
         }
         catch
         {
+            _staging?.Dispose();
             _stream?.Dispose();
             shared.Release();
             throw;
@@ -71,7 +78,7 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     {
         var context = new CudaContext(driver, info);
         var library = new KernelLibrary(context, new KernelCache(compiler, options.CacheFolder, options.Warning), options);
-        return new CudaDevice(new SharedContext(context, library, name));
+        return new CudaDevice(new SharedContext(context, library, name, options.Cublas));
     }
 
     /// <inheritdoc/>
@@ -229,6 +236,7 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
             buffer.Dispose();
         _received?.Dispose();
         _staging.Dispose();
+        _cublas?.Dispose();
         _stream.Dispose();
         _shared.Release();
     }
@@ -284,7 +292,7 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     }
 
     /// <summary>The context and its kernels, let go with the last queue that uses them.</summary>
-    private sealed class SharedContext(CudaContext context, KernelLibrary kernels, string name)
+    private sealed class SharedContext(CudaContext context, KernelLibrary kernels, string name, CublasApi? cublas)
     {
         private int _users = 1;
 
@@ -293,6 +301,8 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
         public KernelLibrary Kernels => kernels;
 
         public string Name => name;
+
+        public CublasApi? Cublas => cublas;
 
         public void Acquire() => Interlocked.Increment(ref _users);
 
