@@ -142,7 +142,7 @@ mutant "the trace counts half of the pairs' work" $engine/Scheduling/ScheduleTra
 
 # Kernels, on the simulated GPU.
 use ParVts.GpuSim.Tests
-require Product A_row_depends A_row_of_a_few Norm Rows_move Rows_merge_and_fuse Embed Patchify
+require Product A_row_depends A_row_of_a_few Tiles_meet_no_bank_twice Norm Rows_move Rows_merge_and_fuse Embed Patchify
 mutant "a barrier of the pipeline is left out" kernels/matmul.cu \
     '        __syncthreads();' '' Product
 mutant "the pipeline waits for one copy too few" kernels/matmul.cu \
@@ -159,6 +159,8 @@ mutant "the last group of tiles is taken for a full one" kernels/matmul.cu \
     'min(GROUP, tiles_m - group * GROUP)' 'GROUP' Product
 mutant "a tile shape adds in another order" kernels/matmul.cu \
     'for (int k = 0; k < PIECES; k += 2)' 'for (int k = DEPTH == 64 ? PIECES - 2 : 0; k >= 0 && k < PIECES; k += DEPTH == 64 ? -2 : 2)' A_row_depends
+mutant "rows of a buffer lie in the same banks" kernels/matmul.cu \
+    '(row >> 1) & 3 : row & 7' '0 : 0' Tiles_meet_no_bank_twice
 mutant "the bias is forgotten" kernels/epilogue.cuh \
     'if (bias)' 'if (bias && columns < 0)' Product
 mutant "few rows: a warp's share is lost" kernels/gemv.cu \

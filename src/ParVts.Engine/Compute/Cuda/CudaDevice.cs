@@ -19,8 +19,14 @@ public sealed record CudaOptions
     /// <summary>Compile to PTX alone: for a driver that takes no machine code.</summary>
     public bool PtxOnly { get; init; }
 
+    /// <summary>The folder that kernels' sources are written to, with line numbers that point there, for profilers; null for none.</summary>
+    public string? SourceFolder { get; init; }
+
     /// <summary>Record decode steps as graphs; without, profilers see each launch by itself.</summary>
     public bool Graphs { get; init; } = true;
+
+    /// <summary>cuBLAS, which multiplies where there are more than a few rows; null for our own kernels.</summary>
+    public CublasApi? Cublas { get; init; }
 
     /// <summary>Receives warnings, each said once.</summary>
     public Action<string>? Warning { get; init; }
@@ -42,6 +48,7 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     private readonly SharedContext _shared;
     private readonly CudaStream _stream;
     private readonly StagingRing _staging;
+    private readonly CublasHandle? _cublas;
     private readonly Dictionary<LoadedKernel, long> _launches = [];
     private PinnedMemory? _received;
     private CudaBuffer? _scratch;
@@ -54,9 +61,12 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
         {
             _stream = new CudaStream(shared.Context);
             _staging = new StagingRing(shared.Context, StagingBytes);
+            if (shared.Options.Cublas is { } cublas)
+                _cublas = new CublasHandle(shared.Context, cublas, _stream, CublasHandle.WorkspaceBytes(shared.Context.Device));
         }
         catch
         {
+            _staging?.Dispose();
             _stream?.Dispose();
             shared.Release();
             throw;
@@ -232,6 +242,7 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
             buffer.Dispose();
         _received?.Dispose();
         _staging.Dispose();
+        _cublas?.Dispose();
         _stream.Dispose();
         _shared.Release();
     }
