@@ -3,16 +3,13 @@ using ParVts.Engine.Formats;
 
 namespace ParVts.Engine.Compute.Cuda;
 
-/// <content>Probes (contract S4): probabilities of named rows, reduced where they are made.</content>
+/// <content>Probes (contract S4): probabilities of named rows, reduced where they are made. Segments and ranges are what plan.cuh reads.</content>
 public sealed unsafe partial class CudaDevice
 {
-    // Rows that one block adds up, and the words that a segment and a range take, as in probe.cu and plan.cuh.
+    // As in probe.cu: rows that one block adds up and bytes that one takes, vectors that a tile is multiplied with at once.
     private const int ProbeRows = 64;
+    private const int ProbeRowBytes = 16;
     private const int ProbeVectors = 4;
-    private const int SegmentWords = 4;
-    private const int RangeWords = 8;
-
-    private int[] _planWords = new int[64];
 
     /// <inheritdoc/>
     public override void Probe(
@@ -115,10 +112,7 @@ public sealed unsafe partial class CudaDevice
         Check(q.Columns % (layer.HeadDim * layer.Heads) == 0, "a probe's heads are not a multiple of the KV heads");
         Check(layer.Length > 0 && rows.Columns > 0, "a probe needs keys and rows");
         CheckIndices(rows);
-        foreach (ref readonly QuerySegment segment in plan.Segments)
-            Check(segment.End <= q.Rows, "a probe's segment lies outside the query rows");
-        foreach (ref readonly KeyRange range in plan.Ranges)
-            Check(range.End <= layer.Length, "a probe's range lies outside the stored keys");
+        plan.Check(q.Rows, layer.Length, q.Columns / layer.HeadDim);
         return q.Columns / layer.HeadDim;
     }
 
@@ -154,37 +148,31 @@ public sealed unsafe partial class CudaDevice
     private static KernelId ProbeKernel(string entry, in KvLayer layer) => new("probe.cu", entry, Element(layer.Type), HeadDim(layer));
 
     private static int ProbeBytes(in KvLayer layer) =>
-        TileBytes(layer) + ProbeVectors * layer.PaddedHeadDim * sizeof(float) + ProbeRows * SegmentWords * sizeof(int) + 16;
+        HeadBytes(layer) + ProbeVectors * layer.PaddedHeadDim * sizeof(float) + ProbeRows * ProbeRowBytes + 16;
 
-    private static int ValueProbeBytes(in KvLayer layer) => 2 * (TileBytes(layer) + ProbeVectors * layer.PaddedHeadDim * sizeof(float));
+    private static int ValueProbeBytes(in KvLayer layer) => 2 * (HeadBytes(layer) + ProbeVectors * layer.PaddedHeadDim * sizeof(float));
 
-    // Segments, then ranges; whole sixteens of bytes.
-    private static int PlanWords(AttentionPlan plan) => SegmentWords * plan.Segments.Length + RangeWords * plan.Ranges.Length;
+    // What a plan takes in device memory, in words; each of its lists begins at a multiple of 16 bytes.
+    private static int PlanWords(AttentionPlan plan) =>
+        Words(plan.Segments) + Words(plan.Ranges) + Words(plan.KeyMask) + Words(plan.KeyBias) + Words(plan.HeadMasks);
 
-    private PlanArguments UploadPlan(AttentionPlan plan, nint place)
+    private static int Words<T>(ReadOnlySpan<T> list)
+        where T : unmanaged => (list.Length * sizeof(T) + 15) / 16 * 4;
+
+    private PlanArguments UploadPlan(AttentionPlan plan, nint place) => new(
+        UploadList(plan.Segments, ref place), plan.Segments.Length, UploadList(plan.Ranges, ref place), UploadList(plan.KeyMask, ref place),
+        UploadList(plan.KeyBias, ref place), UploadList(plan.HeadMasks, ref place));
+
+    // 0 where the list is empty.
+    private nint UploadList<T>(ReadOnlySpan<T> list, ref nint place)
+        where T : unmanaged
     {
-        int count = PlanWords(plan);
-        if (count > _planWords.Length)
-            _planWords = new int[2 * count];
-        int word = 0;
-        foreach (ref readonly QuerySegment segment in plan.Segments)
-        {
-            ReadOnlySpan<int> words = [segment.Start, segment.End, segment.FirstRange, segment.RangeCount];
-            words.CopyTo(_planWords.AsSpan(word));
-            word += SegmentWords;
-        }
-
-        foreach (ref readonly KeyRange range in plan.Ranges)
-        {
-            ReadOnlySpan<int> words = [range.Start, range.End, (int)range.Rule, (int)range.Value, range.SinkRow, range.Window, range.GridWidth, -1];
-            words.CopyTo(_planWords.AsSpan(word));
-            word += RangeWords;
-        }
-
-        if (count > 0)
-            Upload<int>(_planWords.AsSpan(0, count), new Tensor(place, TensorType.I32, 1, count));
-        int segments = plan.Segments.Length;
-        return new PlanArguments(place, segments, place + segments * SegmentWords * sizeof(int), 0, 0, 0);
+        if (list.IsEmpty)
+            return 0;
+        nint start = place;
+        Upload(list, new Tensor(start, TensorType.I32, 1, list.Length * sizeof(T) / sizeof(int)));
+        place += Words(list) * sizeof(int);
+        return start;
     }
 
     /// <summary>How a probe is shared out.</summary>
