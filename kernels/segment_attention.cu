@@ -1,4 +1,37 @@
-// Segment attention (contract S): flash attention whose query rows each see what their segment's key ranges show them.
+// Segment attention (contract S): flash attention (arXiv 2205.14135, 2307.08691) in which each query row sees what its segment's
+// key ranges show it.
+//
+//   s[i, j]   = scale * q[i] . k[j] + bias[j]                            over the keys j that row i sees
+//   lse[i]    = log sum over j of e^s[i, j]                              -inf where it sees none
+//   out[i]    = sum over j of e^(s[i, j] - lse[i]) * v(j)                0 where it sees none
+//   v(j)      = v[j]; 0 in a range of value none; v[sink] in a range of value sink
+//
+// Shapes   q [rows, heads * HEAD_DIM] float32, rounded to ELEMENT when it is read; out [rows, heads * HEAD_DIM] ELEMENT;
+//          lse [rows, heads] float32 or null. Keys and values lie in pages [K|V, kv_heads, 64, DIM] ELEMENT, where DIM is HEAD_DIM
+//          rounded up to a multiple of 16, with zeros behind the head. key_mask: bit k set where key k is there, null for all;
+//          key_bias [keys] or null; head_masks [n, (heads + 31) / 32]: bit h set where head h skips the ranges that name the mask.
+//          A tile is up to 64 rows of one segment. HEAD_DIM a multiple of 8 up to 160; scale > 0; q_stride even, out_stride a
+//          multiple of 8; q, pages and out begin at multiples of 16 bytes.
+// Launch   grid (tiles, heads), 128 threads, 3 * 64 * DIM * 2 bytes of dynamic shared memory: two pages of keys, one of values.
+//          A warp has 16 rows of the tile.
+// Bytes    a tile and head reads its queries once, and of each page that some row of the tile may see 2 * 64 * DIM * 2 bytes
+//          (half of that where values do not count); pages outside its ranges, beyond its diagonal or window, or masked altogether
+//          are not touched. Each output is written once, in pieces of 16 bytes.
+// Work     a warp multiplies DIM matrices (m16n8k16) for a page, DIM / 2 where values do not count: 1 / 64 of DIM a key; none where
+//          none of its rows sees a key of the page. Each ldmatrix feeds two products. Shared memory is swizzled: ldmatrix,
+//          the copies and the results on their way out meet no bank conflict.
+// Occupancy  by registers (budget.json) and shared memory, blocks of a multiprocessor on sm_80 / sm_86, 89 / sm_90:
+//          heads of 64: 24 KiB: 3 / 3 / 3; of 72 and 80: 30 KiB: 2 / 2 / 3; of 96: 36 KiB: 2 / 2 / 2; of 128: 48 KiB: 2 / 2 / 2;
+//          of 160: 60 KiB: 2 / 1 / 2.
+// Why so   Keys are fetched a whole step ahead; values while scores and softmax are worked on. Values have one buffer and not two,
+//          which costs a second barrier a step: so two blocks of heads of 128 fit into the 100 KiB of sm_86 and sm_89.
+//          Queries go from global memory straight into fragments and stay in registers, as do scores, which are packed into the
+//          left operand of the second product where they are. Masks are 64 bits a row, worked out only for pages that need them.
+//          A row does not depend on the rows beside it: keys meet it page by page, and a page of which it sees nothing has
+//          the correction 2^0 = 1 and the probabilities 0.
+// Tried    copies numbered through the page by thread (16 registers more, for the offsets); three blocks forced by launch bounds
+//          (heads of 96 and more spill; 72 on sm_80 too); heads of 256 (268 bytes spilled: refused); 64 queries on two
+//          warps of 32 rows would halve the shared-memory reads, but double the registers of output and scores.
 #include "types.cuh"
 
 #ifndef HEAD_DIM

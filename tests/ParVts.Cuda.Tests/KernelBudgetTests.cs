@@ -28,12 +28,17 @@ public partial class KernelBudgetTests
             foreach (Usage usage in used)
             {
                 JsonElement allowed = budget.GetProperty("kernels").GetProperty(usage.Kernel);
-                Assert.That(usage.Registers, Is.InRange(1, allowed.GetProperty("registers").GetInt32()), $"{what}: registers of {usage.Kernel}");
+                Assert.That(usage.Registers, Is.InRange(1, Registers(allowed.GetProperty("registers"), definitions)), $"{what}: registers of {usage.Kernel}");
                 Assert.That(usage.Shared, Is.EqualTo(allowed.GetProperty("shared").GetInt32()), $"{what}: shared memory of {usage.Kernel}");
                 Assert.That(usage.Spills, Is.Zero, $"{what}: spills of {usage.Kernel}");
             }
         }
     }
+
+    // One number, or one for each value of a macro: { "HEAD_DIM=64": 168 }.
+    private static int Registers(JsonElement allowed, Dictionary<string, string> definitions) => allowed.ValueKind == JsonValueKind.Number
+        ? allowed.GetInt32()
+        : allowed.EnumerateObject().Single(one => definitions.Any(pair => $"{pair.Key}={pair.Value}" == one.Name)).Value.GetInt32();
 
     [Test]
     public void Every_file_has_a_budget() => Assert.That(

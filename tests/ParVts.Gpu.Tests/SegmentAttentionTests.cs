@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using ParVts.Engine.Compute;
 using ParVts.Engine.Compute.Cuda;
 using ParVts.Engine.Formats;
@@ -6,8 +7,8 @@ using ParVts.GpuSim;
 
 namespace ParVts.Gpu.Tests;
 
-/// <summary>segment_attention.cu on the simulated GPU: held to the error budget, to what is visible, and bit for bit to what a row may depend on.</summary>
-internal sealed class SegmentAttentionTests
+/// <summary>Segment attention: held to the error budget, to what is visible, and bit for bit to what a row may depend on.</summary>
+internal sealed class SegmentAttentionTests : DeviceTest
 {
     private static readonly AttentionShape s_small = new(64, 2, 1, TensorType.BF16);
 
@@ -18,7 +19,7 @@ internal sealed class SegmentAttentionTests
         var random = new Random(seed * 1000 + headDim + (int)type);
         int kvHeads = random.Next(1, 3);
         var shape = new AttentionShape(headDim, kvHeads * random.Next(1, 4), kvHeads, type);
-        using var attention = new SimAttention(random, shape, random.Next(1, 150), random.Next(1, 260), seed % 2 == 0 ? 1 : 4);
+        using var attention = new DeviceAttention(Gpu, random, shape, random.Next(1, 150), random.Next(1, 260), seed % 2 == 0 ? 1 : 4);
         var plan = new AttentionPlan();
         RandomPlan(plan, random, attention);
         Compare(attention, plan, $"seed {seed}, {shape}, {attention.Rows} rows, {attention.KeyCount} keys");
@@ -30,7 +31,7 @@ internal sealed class SegmentAttentionTests
     [TestCase(97, 543)]
     public void Causal_attention_keeps_the_budget(int rows, int cached)
     {
-        using var attention = new SimAttention(new Random(rows), s_small, rows, rows + cached, 3);
+        using var attention = new DeviceAttention(Gpu, new Random(rows), s_small, rows, rows + cached, 3);
         var plan = new AttentionPlan();
         plan.SetCausal(rows, cached);
         Compare(attention, plan, $"{rows} rows after {cached}");
@@ -41,7 +42,7 @@ internal sealed class SegmentAttentionTests
     {
         // Queries of 0 make all scores equal: the log-sum-exp is the log of the count, the result the mean of the values.
         var random = new Random(seed);
-        using var attention = new SimAttention(random, s_small with { HeadDim = 16 }, random.Next(1, 150), random.Next(1, 260));
+        using var attention = new DeviceAttention(Gpu, random, s_small with { HeadDim = 16 }, random.Next(1, 150), random.Next(1, 260));
         Array.Clear(attention.Queries);
         var plan = new AttentionPlan();
         RandomPlan(plan, random, attention, bias: false);
@@ -67,7 +68,7 @@ internal sealed class SegmentAttentionTests
     public void A_row_is_the_same_bits_in_whatever_tile_it_lies([Range(1, 6)] int seed)
     {
         var random = new Random(seed);
-        using var attention = new SimAttention(random, s_small with { HeadDim = seed % 2 == 0 ? 48 : 128 }, 150, 230, 3);
+        using var attention = new DeviceAttention(Gpu, random, s_small with { HeadDim = seed % 2 == 0 ? 48 : 128 }, 150, 230, 3);
         var plan = new AttentionPlan();
         RandomPlan(plan, random, attention);
         AttentionResult whole = attention.Run(plan);
@@ -95,7 +96,7 @@ internal sealed class SegmentAttentionTests
         // [prefix | V_S | q_A | V_R | q_B], as ParVTS lays its rows (arXiv 2511.18875).
         const int prefix = 35, subject = 48, question = 17, rest = 110;
         const int first = prefix + subject + question, rows = first + rest + question;
-        using var attention = new SimAttention(new Random(5), s_small, rows, cached + rows, 3);
+        using var attention = new DeviceAttention(Gpu, new Random(5), s_small, rows, cached + rows, 3);
         var packed = new AttentionPlan();
         PackPaths(packed, cached, prefix, first, rows);
         AttentionResult together = attention.Run(packed);
@@ -124,7 +125,7 @@ internal sealed class SegmentAttentionTests
     public void A_page_that_a_row_does_not_see_leaves_it_as_it_is()
     {
         // The same keys with a masked page of huge scores before, between and behind.
-        using var attention = new SimAttention(new Random(6), s_small, 20, 256, 3);
+        using var attention = new DeviceAttention(Gpu, new Random(6), s_small, 20, 256, 3);
         var plan = new AttentionPlan();
         plan.AddSegment(0, 20);
         plan.AddRange(new KeyRange(64, 128, KeyRule.Full));
@@ -148,7 +149,7 @@ internal sealed class SegmentAttentionTests
     public void Work_is_what_the_plan_shows([Range(1, 12)] int seed)
     {
         var random = new Random(seed);
-        using var attention = new SimAttention(random, s_small with { HeadDim = 32, Heads = 3 }, random.Next(1, 200), random.Next(1, 260));
+        using var attention = new DeviceAttention(Gpu, random, s_small with { HeadDim = 32, Heads = 3 }, random.Next(1, 200), random.Next(1, 260));
         var plan = new AttentionPlan();
         RandomPlan(plan, random, attention);
         var list = new AttentionTiles();
@@ -160,7 +161,7 @@ internal sealed class SegmentAttentionTests
     public void Path_tiles_cost_only_what_they_see()
     {
         const int prefix = 35, first = 163, rows = 419;
-        using var attention = new SimAttention(new Random(8), s_small with { HeadDim = 16 }, rows, rows);
+        using var attention = new DeviceAttention(Gpu, new Random(8), s_small with { HeadDim = 16 }, rows, rows);
         var plan = new AttentionPlan();
         plan.SetCausal(rows, 0);
         AttentionResult dense = attention.Run(plan);
@@ -175,10 +176,32 @@ internal sealed class SegmentAttentionTests
     }
 
     [Test]
+    public void No_access_meets_a_bank_conflict_and_every_byte_moves_once([Values(16, 32, 48, 64, 72, 80, 96, 128, 160)] int headDim)
+    {
+        using var attention = new DeviceAttention(Gpu, new Random(headDim), new AttentionShape(headDim, 2, 2, TensorType.BF16), 128, 192);
+        var plan = new AttentionPlan();
+        plan.AddSegment(0, 128);
+        plan.AddRange(new KeyRange(0, 192, KeyRule.Full));
+        if (Gpu.Sim is null)
+            Assert.Ignore("a real GPU does not count what it executes");
+        Gpu.Sim!.Gpu.CountMemory = true;
+        LaunchCounts counts = attention.Run(plan, sums: false).Counts!;
+        Gpu.Sim.Gpu.CountMemory = false;
+        Assert.That(counts.Shared.Passes, Is.Positive);
+        Assert.That(counts.Shared.Conflicts, Is.Zero, string.Join(", ", counts.ConflictsByLine));
+
+        // Two tiles and two heads: queries once, three pages of keys and values; beside them a few words of the work list a warp.
+        long asked = 4 * (64L * headDim * sizeof(float) + 3 * 2 * 64 * attention.Shape.Padded * sizeof(ushort));
+        Assert.That(32 * counts.Loaded.Sectors, Is.InRange(asked, asked * 1.05 + 4 * 4 * 32 * 48));
+        long written = 4L * 64 * headDim * sizeof(ushort);
+        Assert.That(32 * counts.Stored.Sectors, Is.InRange(written, headDim % 16 == 0 ? written : written * 1.25));
+    }
+
+    [Test]
     public void Tiles_hold_every_row_once_and_the_longest_come_first([Range(1, 10)] int seed)
     {
         var random = new Random(seed);
-        using var attention = new SimAttention(random, s_small with { HeadDim = 16 }, random.Next(1, 400), random.Next(1, 400));
+        using var attention = new DeviceAttention(Gpu, random, s_small with { HeadDim = 16 }, random.Next(1, 400), random.Next(1, 400));
         var plan = new AttentionPlan();
         RandomPlan(plan, random, attention);
         var list = new AttentionTiles();
@@ -193,6 +216,38 @@ internal sealed class SegmentAttentionTests
         Assert.That(list.Tiles.ToArray().Select(tile => tile.Row), Is.EqualTo((int[])[256, 192, 128, 64, 0, 300]));
     }
 
+    [Test]
+    public unsafe void Tiles_and_ranges_are_laid_out_as_the_kernel_reads_them()
+    {
+        Assert.That(sizeof(AttentionTile), Is.EqualTo(32));
+        Assert.That(sizeof(KeyRange), Is.EqualTo(32));
+        var range = new KeyRange(1, 2, KeyRule.Window, ValueRule.Sink, 3, 4, 5, 6);
+        var tile = new AttentionTile(1, 2, 3, 4, 5);
+        Assert.That(MemoryMarshal.Cast<KeyRange, int>(new ReadOnlySpan<KeyRange>(in range)).ToArray(), Is.EqualTo((int[])[1, 2, 2, 2, 3, 4, 5, 6]));
+        Assert.That(MemoryMarshal.Cast<AttentionTile, int>(new ReadOnlySpan<AttentionTile>(in tile))[..5].ToArray(), Is.EqualTo((int[])[1, 2, 3, 4, 5]));
+    }
+
+    [Test]
+    public void What_does_not_fit_is_refused()
+    {
+        using var attention = new DeviceAttention(Gpu, new Random(9), s_small, 3, 70);
+        foreach (Action<AttentionPlan> wrong in (Action<AttentionPlan>[])
+        [
+            plan => plan.AddSegment(0, 4),
+            plan => plan.AddRange(new KeyRange(0, 71, KeyRule.Full)),
+            plan => plan.AddRange(new KeyRange(0, 5, KeyRule.Full, ValueRule.Sink, 70)),
+            plan => plan.SetKeyMask([1, 1]),
+            plan => plan.SetKeyBias(new float[69]),
+            plan => plan.AddHeadMask([1, 1]),
+        ])
+        {
+            var plan = new AttentionPlan();
+            plan.SetCausal(3, 0);
+            wrong(plan);
+            Assert.Throws<ArgumentException>(() => attention.Run(plan));
+        }
+    }
+
     private static void PackPaths(AttentionPlan plan, int cached, int prefix, int first, int rows)
     {
         plan.Clear();
@@ -205,7 +260,7 @@ internal sealed class SegmentAttentionTests
     }
 
     // Segments with gaps between, in any order, each with ranges that do not overlap; masks of keys and heads, biases.
-    private static void RandomPlan(AttentionPlan plan, Random random, SimAttention attention, bool bias = true)
+    private static void RandomPlan(AttentionPlan plan, Random random, DeviceAttention attention, bool bias = true)
     {
         int keys = attention.KeyCount;
         plan.Clear();
@@ -270,7 +325,7 @@ internal sealed class SegmentAttentionTests
         return products;
     }
 
-    private static void Compare(SimAttention attention, AttentionPlan plan, string what)
+    private static void Compare(DeviceAttention attention, AttentionPlan plan, string what)
     {
         AttentionShape shape = attention.Shape;
         int rows = attention.Rows;
@@ -285,19 +340,19 @@ internal sealed class SegmentAttentionTests
         device.SegmentAttention(q.Tensor, store.Layer(0), plan, shape.Scale, truth.Tensor, sums.Tensor);
         (float[] naive, float[] naiveSums) = Naive(attention, plan);
         AttentionResult actual = attention.Run(plan);
-        ErrorBudget.Check(what, truth.Doubles(), naive, actual.Output);
+        ErrorBudget.Check(what, truth.Doubles(), naive, actual.Output, shape.Type);
         ErrorBudget.Check(what + ", log-sum-exp", sums.Doubles(), naiveSums, actual.LogSumExp);
     }
 
     // The plain computation in the same precision (contract C5, D6): queries, probabilities and results rounded to the type, the rest float32.
-    private static (float[] Output, float[] LogSumExp) Naive(SimAttention attention, AttentionPlan plan)
+    private static (float[] Output, float[] LogSumExp) Naive(DeviceAttention attention, AttentionPlan plan)
     {
         AttentionShape shape = attention.Shape;
         int size = shape.HeadDim;
         float[] output = new float[attention.Rows * shape.Heads * size];
         float[] sums = new float[attention.Rows * shape.Heads];
         Array.Fill(sums, float.NegativeInfinity);
-        float[] queries = [.. attention.Queries.Select(x => SimAttention.Round(x, shape.Type))];
+        float[] queries = [.. attention.Queries.Select(x => DeviceAttention.Round(x, shape.Type))];
         foreach (QuerySegment segment in plan.Segments)
         {
             for (int i = segment.Start * shape.Heads; i < segment.End * shape.Heads; i++)
@@ -330,8 +385,8 @@ internal sealed class SegmentAttentionTests
                 {
                     float total = 0;
                     foreach ((float score, float[]? value) in seen)
-                        total += value is null ? 0 : SimAttention.Round(MathF.Exp(score - largest) / sum, shape.Type) * value[d];
-                    output[i * size + d] = SimAttention.Round(total, shape.Type);
+                        total += value is null ? 0 : DeviceAttention.Round(MathF.Exp(score - largest) / sum, shape.Type) * value[d];
+                    output[i * size + d] = DeviceAttention.Round(total, shape.Type);
                 }
             }
         }

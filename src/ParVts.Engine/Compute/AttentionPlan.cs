@@ -114,8 +114,15 @@ public sealed class AttentionPlan
     /// <summary>Words of one mask of heads.</summary>
     public int HeadMaskWords { get; private set; }
 
+    /// <summary>Another number after every change.</summary>
+    internal long Version { get; private set; }
+
     /// <summary>Forgets all segments, masks and biases.</summary>
-    public void Clear() => _segmentCount = _rangeCount = _keyMaskWords = _keyBiases = _headMaskCount = HeadMaskWords = 0;
+    public void Clear()
+    {
+        _segmentCount = _rangeCount = _keyMaskWords = _keyBiases = _headMaskCount = HeadMaskWords = 0;
+        Version++;
+    }
 
     /// <summary>Says which key rows are there, for all segments; a row that is not is seen by nobody.</summary>
     /// <param name="bits">As <see cref="KeyMask"/>, for every row that the layer holds.</param>
@@ -137,6 +144,7 @@ public sealed class AttentionPlan
         if (used + HeadMaskWords > _headMasks.Length)
             Array.Resize(ref _headMasks, 2 * (used + HeadMaskWords));
         skipped.CopyTo(_headMasks.AsSpan(used));
+        Version++;
         return _headMaskCount++;
     }
 
@@ -155,6 +163,7 @@ public sealed class AttentionPlan
         ArgumentOutOfRangeException.ThrowIfLessThan(end, start);
         if (_segmentCount == _segments.Length)
             Array.Resize(ref _segments, 2 * _segmentCount);
+        Version++;
         _segments[_segmentCount++] = new QuerySegment(start, end, _rangeCount, 0);
     }
 
@@ -173,6 +182,7 @@ public sealed class AttentionPlan
             return;
         if (_rangeCount == _ranges.Length)
             Array.Resize(ref _ranges, 2 * _rangeCount);
+        Version++;
         _ranges[_rangeCount++] = range;
         ref QuerySegment last = ref _segments[_segmentCount - 1];
         last = last with { RangeCount = last.RangeCount + 1 };
@@ -285,8 +295,9 @@ public sealed class AttentionPlan
         }
     }
 
-    private static void Keep<T>(ReadOnlySpan<T> values, ref T[] kept, ref int count)
+    private void Keep<T>(ReadOnlySpan<T> values, ref T[] kept, ref int count)
     {
+        Version++;
         if (kept.Length < values.Length)
             kept = new T[values.Length];
         values.CopyTo(kept);

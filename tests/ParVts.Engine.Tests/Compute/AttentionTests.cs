@@ -107,16 +107,21 @@ public sealed class AttentionTests : IDisposable
         int rows = random.Next(1, 60);
         RandomPlan(plan, random, rows, random.Next(1, 80));
         long expected = 0;
+        long ofHeads = 0;
         foreach (QuerySegment segment in plan.Segments.ToArray())
         {
             foreach (KeyRange range in plan.RangesOf(segment).ToArray())
             {
                 for (int query = 0; query < segment.End - segment.Start; query++)
-                    expected += Enumerable.Range(range.Start, range.End - range.Start).Count(key => range.Sees(query, key));
+                    expected += Enumerable.Range(range.Start, range.End - range.Start).Count(key => plan.Sees(range, query, key));
+                int heads = Enumerable.Range(0, 3).Count(head => !plan.Skips(range, head));
+                for (int query = 0; query < segment.End - segment.Start; query++)
+                    ofHeads += heads * Enumerable.Range(range.Start, range.End - range.Start).Count(key => plan.Sees(range, query, key));
             }
         }
 
         Assert.That(plan.CountPairs(), Is.EqualTo(expected));
+        Assert.That(plan.CountPairs(3), Is.EqualTo(ofHeads));
     }
 
     [Test]
@@ -153,6 +158,13 @@ public sealed class AttentionTests : IDisposable
     // Up to three segments with gaps between, each with ranges that do not overlap.
     private static void RandomPlan(AttentionPlan plan, Random random, int rows, int keys)
     {
+        int headMasks = random.Next(3);
+        for (int i = 0; i < headMasks; i++)
+            plan.AddHeadMask([(uint)random.Next(8)]);
+        if (random.Next(3) == 0)
+            plan.SetKeyMask([.. Enumerable.Range(0, (keys + 31) / 32).Select(_ => random.Next(4) == 0 ? 0u : (uint)random.NextInt64())]);
+        if (random.Next(3) == 0)
+            plan.SetKeyBias([.. Enumerable.Range(0, keys).Select(_ => MathF.Log(random.Next(1, 9)))]);
         int row = random.Next(0, Math.Max(1, rows / 3));
         while (row < rows)
         {
@@ -163,7 +175,8 @@ public sealed class AttentionTests : IDisposable
             {
                 int last = Math.Min(keys, key + random.Next(1, keys + 1));
                 plan.AddRange(new KeyRange(
-                    key, last, (KeyRule)random.Next(3), (ValueRule)random.Next(3), random.Next(keys), 2 * random.Next(3) + 1, random.Next(1, 12)));
+                    key, last, (KeyRule)random.Next(3), (ValueRule)random.Next(3), random.Next(keys), 2 * random.Next(3) + 1, random.Next(1, 12),
+                    random.Next(-1, headMasks)));
                 key = last + random.Next(0, 9);
             }
 
@@ -198,6 +211,7 @@ public sealed class AttentionTests : IDisposable
         using var sumsActual = new TestMatrix(TensorType.F32, rows, heads);
         _truth.SegmentAttention(q.Tensor, kv.Layer(0), plan, scale, truth.Tensor, sumsTruth.Tensor);
         _naive.SegmentAttention(q.Tensor, kv.Layer(0), plan, scale, naive.Tensor, sumsNaive.Tensor);
+        long flops = _cpu.Counters.AttentionFlops;
         _cpu.SegmentAttention(q.Tensor, kv.Layer(0), plan, scale, actual.Tensor, sumsActual.Tensor);
         ErrorBudget.Check(what, truth.Doubles(), naive.Floats(), actual.Floats());
         bool[] covered = new bool[rows];
@@ -207,5 +221,6 @@ public sealed class AttentionTests : IDisposable
         ErrorBudget.Check(
             what + ", log-sum-exp",
             [.. inside.Select(i => sumsTruth.Doubles()[i])], [.. inside.Select(i => sumsNaive.Floats()[i])], [.. inside.Select(i => sumsActual.Floats()[i])]);
+        Assert.That(_cpu.Counters.AttentionFlops - flops, Is.EqualTo(4 * headDim * plan.CountPairs(heads)), what);
     }
 }

@@ -224,6 +224,7 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
             return;
         _disposed = true;
         _scratch?.Dispose();
+        _planMemory?.Dispose();
         foreach (DeviceBuffer buffer in _partials)
             buffer.Dispose();
         _received?.Dispose();
