@@ -19,9 +19,8 @@ public sealed unsafe partial class CudaDevice
         int heads = CheckProbe(q, layer, plan, rows);
         Check(logSumExp.Rows == q.Rows && logSumExp.Columns == heads, "Probe: the log-sum-exp does not match");
         ProbeShape shape = ShapeOf(layer, heads, rows.Columns, reduction, output);
-        nint scratch = Scratch(TensorType.F32, 1, PlanWords(plan) + shape.PartialFloats).Address;
-        PlanArguments view = UploadPlan(plan, scratch);
-        RunProbe(q, layer, view, scale, logSumExp, lseOfRows: true, rows, shape, scratch + PlanWords(plan) * sizeof(int), output);
+        PlanArguments view = SendPlan(plan, q.Rows, heads);
+        RunProbe(q, layer, view, scale, logSumExp, lseOfRows: true, rows, shape, ProbeScratch(shape.PartialFloats), output);
     }
 
     /// <summary>
@@ -34,9 +33,8 @@ public sealed unsafe partial class CudaDevice
         int heads = CheckProbe(q, layer, plan, rows);
         ProbeShape shape = ShapeOf(layer, heads, rows.Columns, reduction, output);
         int sums = rows.Columns * heads;
-        nint scratch = Scratch(TensorType.F32, 1, PlanWords(plan) + sums + shape.PartialFloats).Address;
-        PlanArguments view = UploadPlan(plan, scratch);
-        var logSumExp = new Tensor(scratch + PlanWords(plan) * sizeof(int), TensorType.F32, rows.Columns, heads);
+        PlanArguments view = SendPlan(plan, q.Rows, heads);
+        var logSumExp = new Tensor(ProbeScratch(sums + shape.PartialFloats), TensorType.F32, rows.Columns, heads);
         Launch(
             ProbeKernel("row_log_sum_exp", layer),
             new LaunchShape(rows.Columns, layer.Heads, 1, TileThreads, SharedBytes: ProbeBytes(layer)),
@@ -67,9 +65,8 @@ public sealed unsafe partial class CudaDevice
         Check(attended.Rows == n && attended.Columns == q.Columns, "ValueProbe: the attended rows do not match");
         Check(sums.Rows == 2 * n && sums.Columns == layer.Length && squares.Columns == n, "ValueProbe: the outputs do not match");
         long line = 2L * n * layer.Length;
-        nint scratch = Scratch(TensorType.F32, 1, PlanWords(plan) + checked((int)(layer.Heads * line))).Address;
-        PlanArguments view = UploadPlan(plan, scratch);
-        nint parts = scratch + PlanWords(plan) * sizeof(int);
+        PlanArguments view = SendPlan(plan, q.Rows, heads);
+        nint parts = ProbeScratch(checked((int)(layer.Heads * line)));
         Launch(
             ProbeKernel("value_probe", layer),
             new LaunchShape(KvStore.PagesFor(layer.Length), n, layer.Heads, TileThreads, SharedBytes: ValueProbeBytes(layer)),
@@ -152,28 +149,14 @@ public sealed unsafe partial class CudaDevice
 
     private static int ValueProbeBytes(in KvLayer layer) => 2 * (HeadBytes(layer) + ProbeVectors * layer.PaddedHeadDim * sizeof(float));
 
-    // What a plan takes in device memory, in words; each of its lists begins at a multiple of 16 bytes.
-    private static int PlanWords(AttentionPlan plan) =>
-        Words(plan.Segments) + Words(plan.Ranges) + Words(plan.KeyMask) + Words(plan.KeyBias) + Words(plan.HeadMasks);
-
-    private static int Words<T>(ReadOnlySpan<T> list)
-        where T : unmanaged => (list.Length * sizeof(T) + 15) / 16 * 4;
-
-    private PlanArguments UploadPlan(AttentionPlan plan, nint place) => new(
-        UploadList(plan.Segments, ref place), plan.Segments.Length, UploadList(plan.Ranges, ref place), UploadList(plan.KeyMask, ref place),
-        UploadList(plan.KeyBias, ref place), UploadList(plan.HeadMasks, ref place));
-
-    // 0 where the list is empty.
-    private nint UploadList<T>(ReadOnlySpan<T> list, ref nint place)
-        where T : unmanaged
+    private PlanArguments SendPlan(AttentionPlan plan, int rows, int heads)
     {
-        if (list.IsEmpty)
-            return 0;
-        nint start = place;
-        Upload(list, new Tensor(start, TensorType.I32, 1, list.Length * sizeof(T) / sizeof(int)));
-        place += Words(list) * sizeof(int);
-        return start;
+        Send(plan, rows, heads);
+        return new PlanArguments(_plan.Segments, _plan.SegmentCount, _plan.Ranges, _plan.KeyMask, _plan.KeyBias, _plan.HeadMasks);
     }
+
+    // So many floats of scratch memory; an address even for none.
+    private nint ProbeScratch(int floats) => Scratch(TensorType.F32, 1, Math.Max(floats, 1)).Address;
 
     /// <summary>How a probe is shared out.</summary>
     private readonly record struct ProbeShape(
