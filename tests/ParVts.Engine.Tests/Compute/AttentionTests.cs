@@ -158,13 +158,14 @@ public sealed class AttentionTests : IDisposable
     // Up to three segments with gaps between, each with ranges that do not overlap.
     private static void RandomPlan(AttentionPlan plan, Random random, int rows, int keys)
     {
-        int headMasks = random.Next(3);
+        var masks = new Random(1000 * rows + keys);
+        int headMasks = masks.Next(3);
         for (int i = 0; i < headMasks; i++)
-            plan.AddHeadMask([(uint)random.Next(8)]);
-        if (random.Next(3) == 0)
-            plan.SetKeyMask([.. Enumerable.Range(0, (keys + 31) / 32).Select(_ => random.Next(4) == 0 ? 0u : (uint)random.NextInt64())]);
-        if (random.Next(3) == 0)
-            plan.SetKeyBias([.. Enumerable.Range(0, keys).Select(_ => MathF.Log(random.Next(1, 9)))]);
+            plan.AddHeadMask([(uint)masks.Next(8)]);
+        if (masks.Next(3) == 0)
+            plan.SetKeyMask([.. Enumerable.Range(0, (keys + 31) / 32).Select(_ => masks.Next(4) == 0 ? 0u : (uint)masks.NextInt64())]);
+        if (masks.Next(3) == 0)
+            plan.SetKeyBias([.. Enumerable.Range(0, keys).Select(_ => MathF.Log(masks.Next(1, 9)))]);
         int row = random.Next(0, Math.Max(1, rows / 3));
         while (row < rows)
         {
@@ -176,7 +177,7 @@ public sealed class AttentionTests : IDisposable
                 int last = Math.Min(keys, key + random.Next(1, keys + 1));
                 plan.AddRange(new KeyRange(
                     key, last, (KeyRule)random.Next(3), (ValueRule)random.Next(3), random.Next(keys), 2 * random.Next(3) + 1, random.Next(1, 12),
-                    random.Next(-1, headMasks)));
+                    masks.Next(-1, headMasks)));
                 key = last + random.Next(0, 9);
             }
 
