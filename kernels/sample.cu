@@ -4,7 +4,7 @@
 //   sample:         repetition penalty, temperature, top-k, top-p, min-p, in this order, each on what the one before left; then one
 //                   draw of a seeded generator (SplitMix64). What is no number is never chosen.
 //
-//   weight(i) = floor(2^40 * exp((logit(i) - largest) / temperature)), a whole number
+//   weight(i) = floor(2^40 * exp((logit(i) - largest) * (1 / temperature))), a whole number
 //   chosen    = the first id at which the running sum of the weights that are left exceeds floor(random * sum / 2^64)
 //
 // Weights are whole numbers because their sums are exact in every order: the choice is that of the CPU (Generation/Sampler.cs), id for
@@ -16,11 +16,12 @@
 //          the generator, where a draw was made; state.stop. A state that says stop is left as it is: steps that were queued beyond
 //          the end change nothing.
 // Launch   one block of 1024 threads.
-// Bytes    logits once for sample_greedy; up to ten times for sample (once from memory, then from the L2 cache): largest; sum and count; three
+// Bytes    logits once for sample_greedy; up to twelve times for sample (once from memory, then from the L2 cache): largest; sum and count; three
 //          digits each for top-k and top-p, and a sum between; the draw.
 // Why so   nothing is sorted and no scratch memory is needed: where top-k or top-p ends is found digit by digit in a histogram, by
 //          weight, whose 30 bits (as float32, which holds weights exactly) spread evenly; a tie at the end goes to the lower ids.
-//          One block takes some microseconds a sweep, a per mille or two of a decode step.
+//          One block is meant to take some microseconds a sweep (not measured).
+// Tried    bounds of 1024 threads without "1 block": NVRTC 11.8 then aims at two blocks, 32 registers, and spills on sm_90.
 #include "scan.cuh"
 
 #define BINS 1024
@@ -44,7 +45,7 @@ struct choice
     const float* logits;
     const unsigned* seen;
     float penalty;
-    float temperature;
+    float inverse; // 1 / temperature
     float largest;
     int vocabulary;
 };
@@ -88,7 +89,7 @@ __device__ inline wide weight_of(float x)
     return (wide)(unsigned)__fmul_rn(y, 16777216.0f) << 16 >> (int)-n;
 }
 
-__device__ inline wide weight_at(const choice& c, int id) { return weight_of(__fdiv_rn(__fsub_rn(logit_of(c, id), c.largest), c.temperature)); }
+__device__ inline wide weight_at(const choice& c, int id) { return weight_of(__fmul_rn(__fsub_rn(logit_of(c, id), c.largest), c.inverse)); }
 
 // A weight's place in the order of weights, below 2^30; 0 for none. A weight has 24 bits at most, so float32 holds it.
 __device__ inline unsigned key_of(wide weight) { return weight == 0 ? 0 : __float_as_uint((float)weight) - 0x3f800000u + 1; }
@@ -109,6 +110,7 @@ __device__ inline wide find_largest(const choice& c, shared_space& s)
         s.nan = 0;
     __syncthreads();
     wide best = 0;
+#pragma unroll 1
     for (int id = threadIdx.x; id < c.vocabulary; id += SCAN_THREADS)
     {
         float logit = logit_of(c, id);
@@ -141,10 +143,12 @@ template <bool SUM>
 __device__ inline cut find_cut(const choice& c, wide target, shared_space& s)
 {
     unsigned prefix = 0;
+#pragma unroll 1
     for (int shift = 2 * DIGIT; shift >= 0; shift -= DIGIT)
     {
         s.bins[threadIdx.x] = 0;
         __syncthreads();
+#pragma unroll 1
         for (int id = threadIdx.x; id < c.vocabulary; id += SCAN_THREADS)
         {
             wide weight = weight_at(c, id);
@@ -177,6 +181,7 @@ __device__ inline cut find_cut(const choice& c, wide target, shared_space& s)
 __device__ inline wide sum_to(const choice& c, cut end, shared_space& s)
 {
     wide sum = 0;
+#pragma unroll 1
     for (int id = threadIdx.x; id < c.vocabulary; id += SCAN_THREADS)
     {
         wide weight = weight_at(c, id);
@@ -206,6 +211,7 @@ __device__ inline int draw(const choice& c, cut end, wide least, sample_state* s
     int behind = min(first + stretch, c.vocabulary);
     wide sum = 0;
     int equals = 0;
+#pragma unroll 1
     for (int id = first + lane; id < behind; id += 32)
     {
         wide weight = weight_at(c, id);
@@ -229,6 +235,7 @@ __device__ inline int draw(const choice& c, cut end, wide least, sample_state* s
         wide unit = weight_of_key(end.key);
         wide total = 0;
         int need = end.need;
+#pragma unroll 1
         for (int w = 0; w < SCAN_WARPS; w++)
         {
             int taken = min(s.equals[w], need);
@@ -253,6 +260,7 @@ __device__ inline int draw(const choice& c, cut end, wide least, sample_state* s
     {
         wide point = s.value;
         int need = s.equals[warp];
+#pragma unroll 1
         for (int start = first; start < behind; start += 32)
         {
             int id = start + lane;
@@ -285,6 +293,7 @@ __device__ inline void finish(
 {
     int produced = state->produced;
     int stop = chosen == NO_NUMBER ? 2 : 0;
+#pragma unroll 1
     for (int i = 0; i < stop_count; i++)
         stop = chosen == stop_ids[i] ? 1 : stop;
     if (produced < capacity)
@@ -300,7 +309,7 @@ __device__ inline void finish(
         seen[chosen >> 5] |= 1u << (chosen & 31);
 }
 
-extern "C" __global__ void __launch_bounds__(SCAN_THREADS) sample_greedy(
+extern "C" __global__ void __launch_bounds__(SCAN_THREADS, 1) sample_greedy(
     const float* __restrict__ logits, int vocabulary, unsigned* seen, float penalty, const int* __restrict__ stop_ids, int stop_count,
     sample_state* state, int* token, int* output, int capacity)
 {
@@ -313,21 +322,21 @@ extern "C" __global__ void __launch_bounds__(SCAN_THREADS) sample_greedy(
         finish(best == 0 ? NO_NUMBER : (int)(0xffffffffu - (unsigned)best), s.nan, seen, stop_ids, stop_count, state, token, output, capacity);
 }
 
-// top_k: 0 for all. top_p: the share times 2^64, 0 for all. least: the min-p times 2^40, rounded up.
-extern "C" __global__ void __launch_bounds__(SCAN_THREADS) sample(
-    const float* __restrict__ logits, int vocabulary, unsigned* seen, float penalty, float temperature, int top_k, wide top_p, wide least,
+// inverse: 1 / temperature, finite. top_k: 0 for all. top_p: the share times 2^64, 0 for all. least: the min-p times 2^40, rounded up.
+extern "C" __global__ void __launch_bounds__(SCAN_THREADS, 1) sample(
+    const float* __restrict__ logits, int vocabulary, unsigned* seen, float penalty, float inverse, int top_k, wide top_p, wide least,
     const int* __restrict__ stop_ids, int stop_count, sample_state* state, int* token, int* output, int capacity)
 {
     __shared__ shared_space s;
     if (state->stop != 0)
         return;
-    choice c = {logits, seen, penalty, temperature, 0.0f, vocabulary};
+    choice c = {logits, seen, penalty, inverse, 0.0f, vocabulary};
     wide best = find_largest(c, s);
     c.largest = from_ordered((unsigned)(best >> 32));
     int chosen = best == 0 ? NO_NUMBER : (int)(0xffffffffu - (unsigned)best);
 
     // Beside an infinite logit nothing else has a weight; where all are minus infinity, nothing has.
-    if (best != 0 && temperature > 0.0f && fabsf(c.largest) < __uint_as_float(0x7f800000u))
+    if (best != 0 && fabsf(c.largest) < __uint_as_float(0x7f800000u))
     {
         cut end = {1, EVERYTHING};
         wide total = 0;
@@ -335,6 +344,7 @@ extern "C" __global__ void __launch_bounds__(SCAN_THREADS) sample(
         {
             wide sum = 0;
             wide count = 0;
+#pragma unroll 1
             for (int id = threadIdx.x; id < vocabulary; id += SCAN_THREADS)
             {
                 wide weight = weight_at(c, id);

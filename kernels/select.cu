@@ -1,6 +1,6 @@
 // Choices by score, on the device: which rows stay, in their order.
 //
-//   select_top:        kept = the k places with the highest scores, rest = the others, both ascending; among equal scores the lower
+//   select_top:        kept = first + the k places with the highest scores, rest = the others, both ascending; among equal scores the lower
 //                      place wins; NaN ranks with minus infinity. margin = lowest score kept - highest not kept, NaN where there is
 //                      no such pair or one of the two is infinite on its own side.
 //   select_threshold:  kept = the places with score >= least, ascending; count = how many. NaN stays behind.
@@ -63,8 +63,8 @@ __device__ inline top find_top(const unsigned (&keys)[ITEMS], int n, int k, int*
     return {prefix, k};
 }
 
-extern "C" __global__ void __launch_bounds__(SCAN_THREADS) select_top(
-    const float* __restrict__ scores, int n, int k, int* __restrict__ kept, int* __restrict__ rest, float* __restrict__ margin)
+extern "C" __global__ void __launch_bounds__(SCAN_THREADS, 1) select_top(
+    const float* __restrict__ scores, int n, int k, int first, int* __restrict__ kept, int* __restrict__ rest, float* __restrict__ margin)
 {
     __shared__ int bins[BINS];
     __shared__ int scratch[SCAN_WARPS];
@@ -104,9 +104,9 @@ extern "C" __global__ void __launch_bounds__(SCAN_THREADS) select_top(
         bool stays = above || (equal && equals < last.need);
         int stayed = (upto & 0xffff) - (above ? 1 : 0) + min(equals, last.need);
         if (stays)
-            kept[stayed] = place;
+            kept[stayed] = first + place;
         else if (there && rest != nullptr)
-            rest[place - stayed] = place;
+            rest[place - stayed] = first + place;
         if (there && !stays)
             atomicMax(&next, keys[i]);
     }
@@ -121,7 +121,7 @@ extern "C" __global__ void __launch_bounds__(SCAN_THREADS) select_top(
     }
 }
 
-extern "C" __global__ void __launch_bounds__(SCAN_THREADS) select_threshold(
+extern "C" __global__ void __launch_bounds__(SCAN_THREADS, 1) select_threshold(
     const float* __restrict__ scores, int n, float least, int* __restrict__ kept, int* __restrict__ count)
 {
     __shared__ int scratch[SCAN_WARPS];

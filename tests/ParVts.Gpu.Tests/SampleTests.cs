@@ -24,6 +24,7 @@ internal sealed class SampleTests : KernelTest
     [TestCase(1.2f, 50, 0.8f, 0.02f, 1.3f)]
     [TestCase(2f, 1, 0.5f, 1f, 0.8f)]
     [TestCase(1e-3f, 7, 0.99f, 0f, 1.1f)]
+    [TestCase(1e-45f, 0, 0.9f, 0f, 1f)]
     [TestCase(0f, 0, 1f, 0f, 1.2f)]
     public void Draw_for_draw_the_same(float temperature, int topK, float topP, float minP, float penalty)
     {
@@ -134,7 +135,7 @@ internal sealed class SampleTests : KernelTest
 
         Run("sample.cu", "sample", 1024, new SampleArguments
         {
-            Logits = _logits, Vocabulary = vocabulary, Seen = _seen, Penalty = options.RepetitionPenalty, Temperature = options.Temperature, TopK = options.TopK,
+            Logits = _logits, Vocabulary = vocabulary, Seen = _seen, Penalty = options.RepetitionPenalty, Inverse = SampleWeight.Inverse(options.Temperature), TopK = options.TopK,
             TopP = options.TopP < 1f ? SampleWeight.Share(options.TopP) : 0, Least = SampleWeight.Least(options.MinP),
             StopIds = _stops, StopCount = _stopCount, State = _state, Token = _token, Output = _output, Capacity = _capacity,
         });

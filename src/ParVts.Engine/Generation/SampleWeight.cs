@@ -35,6 +35,9 @@ internal static class SampleWeight
         return (ulong)(uint)(y * 16777216f) << 16 >> (int)-n;
     }
 
+    /// <summary>What differences of logits are multiplied by; finite, so that the largest logit's difference, 0, stays 0.</summary>
+    public static float Inverse(float temperature) => MathF.Min(1f / temperature, float.MaxValue);
+
     /// <summary>A share below 1 (top-p), times 2^64.</summary>
     public static ulong Share(float share) => (ulong)(share * 18446744073709551616.0);
 

@@ -93,11 +93,12 @@ internal sealed class Sampler
     // Weighs every token; returns the sum.
     private ulong Weigh(ReadOnlySpan<float> logits, int best)
     {
+        float inverse = SampleWeight.Inverse(_options.Temperature);
         ulong total = 0;
         _count = 0;
         for (int id = 0; id < logits.Length; id++)
         {
-            ulong weight = SampleWeight.Of((logits[id] - logits[best]) / _options.Temperature);
+            ulong weight = SampleWeight.Of((logits[id] - logits[best]) * inverse);
             _weights[id] = weight;
             if (weight == 0)
                 continue;

@@ -13,7 +13,7 @@ internal sealed class DeferredChoiceTests
     [Test]
     public void Reading_choices_back_late_changes_nothing(
         [Values(
-            "parvts:keep=5,migrate=1", "parvts:keep=4,migrate=2,fuse=mass", "parvts:keep=5,migrate=2,fuse=lse", "parvts:keep=3,migrate=0",
+            "parvts:keep=5,migrate=1", "parvts:keep=4,migrate=1,fuse=mass", "parvts:keep=5,migrate=1,fuse=lse", "parvts:keep=3,migrate=0",
             "parvts:keep=5000,migrate=1", "parvts:keep=5,migrate=1,budget=total", "cls-prune:keep=6", "fastv:layer=1,keep=0.4",
             "cls-prune:keep=7+fastv:layer=1,keep=3", "cls-prune:keep=7+vtw:layer=1", "vtw:layer=1", "random:keep=4,seed=3", "dense")] string policy,
         [Values(1, 2)] int images,

@@ -72,7 +72,7 @@ internal sealed unsafe partial class KernelCompiler
             "and" => type.Bytes() switch { 2 => &Lanes.VectorBinary<ushort, And<ushort>>, 4 => &Lanes.VectorBinary<uint, And<uint>>, 8 => &Lanes.VectorBinary<ulong, And<ulong>>, _ => throw Unknown() },
             "or" => type.Bytes() switch { 2 => &Lanes.VectorBinary<ushort, Or<ushort>>, 4 => &Lanes.VectorBinary<uint, Or<uint>>, 8 => &Lanes.VectorBinary<ulong, Or<ulong>>, _ => throw Unknown() },
             "xor" => type.Bytes() switch { 2 => &Lanes.VectorBinary<ushort, Xor<ushort>>, 4 => &Lanes.VectorBinary<uint, Xor<uint>>, 8 => &Lanes.VectorBinary<ulong, Xor<ulong>>, _ => throw Unknown() },
-            "not" => type.Bytes() switch { 2 => &Lanes.Unary<ushort, Not<ushort>>, 4 => &Lanes.Unary<uint, Not<uint>>, 8 => &Lanes.Unary<ulong, Not<ulong>>, _ => throw Unknown() },
+            "not" => type.Bytes() switch { 2 => &Lanes.VectorUnary<ushort, Not<ushort>>, 4 => &Lanes.VectorUnary<uint, Not<uint>>, 8 => &Lanes.VectorUnary<ulong, Not<ulong>>, _ => throw Unknown() },
             _ => type.Bytes() switch { 2 => &Lanes.Unary<ushort, CNot<ushort>>, 4 => &Lanes.Unary<uint, CNot<uint>>, 8 => &Lanes.Unary<ulong, CNot<ulong>>, _ => throw Unknown() },
         }, type);
     }
@@ -153,7 +153,7 @@ internal sealed unsafe partial class KernelCompiler
         }
         else
         {
-            Operation(type.Bytes() switch { 2 => &Lanes.Unary<ushort, Move<ushort>>, 4 => &Lanes.Unary<uint, Move<uint>>, 8 => &Lanes.Unary<ulong, Move<ulong>>, _ => throw Unknown() }, type);
+            Operation(type.Bytes() switch { 2 => &Lanes.VectorUnary<ushort, Move<ushort>>, 4 => &Lanes.VectorUnary<uint, Move<uint>>, 8 => &Lanes.VectorUnary<ulong, Move<ulong>>, _ => throw Unknown() }, type);
         }
     }
 

@@ -20,6 +20,9 @@ internal sealed unsafe partial class KernelCompiler
     {
         switch (_now.Opcode)
         {
+            case "mul24" or "mad24" or "sad":
+                Narrow(_mods.TakeType());
+                return true;
             case "add" or "sub" or "mul" or "mad" or "fma" or "div" or "rem" or "neg" or "abs" or "min" or "max" or "rcp" or "sqrt" or "rsqrt"
                 or "ex2" or "lg2" or "sin" or "cos" or "tanh":
                 break;
@@ -27,6 +30,11 @@ internal sealed unsafe partial class KernelCompiler
                 return false;
         }
         PtxType type = _mods.TakeType();
+        if (type is PtxType.F16 or PtxType.BF16 or PtxType.F16x2 or PtxType.BF16x2)
+        {
+            HalfArithmetic(type);
+            return true;
+        }
         if (!type.IsFloat())
         {
             if (_now.Opcode is "mul" or "mad")
@@ -68,13 +76,13 @@ internal sealed unsafe partial class KernelCompiler
         "mul" => &Lanes.VectorBinary<double, Mul<double>>,
         "fma" or "mad" => &Lanes.Ternary<double, Fma64>,
         "div" => &Lanes.VectorBinary<double, DivFloat<double>>,
-        "neg" => &Lanes.Unary<double, Neg<double>>,
-        "abs" => &Lanes.Unary<double, AbsFloat<double>>,
-        "min" when !nan => &Lanes.Binary<double, MinFloat<double>>,
-        "max" when !nan => &Lanes.Binary<double, MaxFloat<double>>,
-        "rcp" => &Lanes.Unary<double, Reciprocal<double>>,
-        "sqrt" => &Lanes.Unary<double, Sqrt<double>>,
-        "rsqrt" => &Lanes.Unary<double, ReciprocalSqrt<double>>,
+        "neg" => &Lanes.VectorUnary<double, Neg<double>>,
+        "abs" => &Lanes.VectorUnary<double, AbsFloat<double>>,
+        "min" when !nan => &Lanes.VectorBinary<double, MinFloat<double>>,
+        "max" when !nan => &Lanes.VectorBinary<double, MaxFloat<double>>,
+        "rcp" => &Lanes.VectorUnary<double, Reciprocal<double>>,
+        "sqrt" => &Lanes.VectorUnary<double, Sqrt<double>>,
+        "rsqrt" => &Lanes.VectorUnary<double, ReciprocalSqrt<double>>,
         _ => throw Unknown(),
     };
 
@@ -128,7 +136,7 @@ internal sealed unsafe partial class KernelCompiler
                     Rounding.Zero => &Lanes.Ternary<float, FmaRounded<ToZero>>,
                     Rounding.Down => &Lanes.Ternary<float, FmaRounded<Downward>>,
                     Rounding.Up => &Lanes.Ternary<float, FmaRounded<Upward>>,
-                    _ => &Lanes.Ternary<float, FmaRounded<ToNearest>>,
+                    _ => &Lanes.VectorTernary<float, FmaNearest>,
                 };
             case "sqrt":
                 return rounding switch
@@ -139,13 +147,13 @@ internal sealed unsafe partial class KernelCompiler
                     _ => &Lanes.Unary<float, SqrtRounded<ToNearest>>,
                 };
             case "neg" when rounding == Rounding.Nearest:
-                return &Lanes.Unary<float, Neg<float>>;
+                return &Lanes.VectorUnary<float, Neg<float>>;
             case "abs" when rounding == Rounding.Nearest:
-                return &Lanes.Unary<float, AbsFloat<float>>;
+                return &Lanes.VectorUnary<float, AbsFloat<float>>;
             case "rcp" when rounding == Rounding.Nearest:
-                return &Lanes.Unary<float, Reciprocal<float>>;
+                return &Lanes.VectorUnary<float, Reciprocal<float>>;
             case "rsqrt" when rounding == Rounding.Nearest:
-                return &Lanes.Unary<float, ReciprocalSqrt<float>>;
+                return &Lanes.VectorUnary<float, ReciprocalSqrt<float>>;
             case "ex2" when rounding == Rounding.Nearest:
                 return &Lanes.Unary<float, Exp2>;
             case "lg2" when rounding == Rounding.Nearest:
@@ -157,9 +165,9 @@ internal sealed unsafe partial class KernelCompiler
             case "tanh" when rounding == Rounding.Nearest:
                 return &Lanes.Unary<float, Tanh>;
             case "min":
-                return nan ? &Lanes.Binary<float, MinNan<float>> : &Lanes.Binary<float, MinFloat<float>>;
+                return nan ? &Lanes.Binary<float, MinNan<float>> : &Lanes.VectorBinary<float, MinFloat<float>>;
             case "max":
-                return nan ? &Lanes.Binary<float, MaxNan<float>> : &Lanes.Binary<float, MaxFloat<float>>;
+                return nan ? &Lanes.Binary<float, MaxNan<float>> : &Lanes.VectorBinary<float, MaxFloat<float>>;
             default:
                 throw Unknown();
         }
@@ -207,7 +215,7 @@ internal sealed unsafe partial class KernelCompiler
                     Rounding.Zero => &Lanes.Ternary<float, Ftz3<FmaRounded<ToZero>>>,
                     Rounding.Down => &Lanes.Ternary<float, Ftz3<FmaRounded<Downward>>>,
                     Rounding.Up => &Lanes.Ternary<float, Ftz3<FmaRounded<Upward>>>,
-                    _ => &Lanes.Ternary<float, Ftz3<FmaRounded<ToNearest>>>,
+                    _ => &Lanes.VectorTernary<float, FmaNearestFtz>,
                 };
             case "sqrt":
                 return rounding switch

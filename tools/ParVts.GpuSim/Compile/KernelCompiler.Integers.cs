@@ -30,9 +30,9 @@ internal sealed unsafe partial class KernelCompiler
             case "neg":
                 return type switch
                 {
-                    PtxType.U16 or PtxType.S16 or PtxType.B16 => &Lanes.Unary<ushort, Neg<ushort>>,
-                    PtxType.U32 or PtxType.S32 or PtxType.B32 => &Lanes.Unary<uint, Neg<uint>>,
-                    PtxType.U64 or PtxType.S64 or PtxType.B64 => &Lanes.Unary<ulong, Neg<ulong>>,
+                    PtxType.U16 or PtxType.S16 or PtxType.B16 => &Lanes.VectorUnary<ushort, Neg<ushort>>,
+                    PtxType.U32 or PtxType.S32 or PtxType.B32 => &Lanes.VectorUnary<uint, Neg<uint>>,
+                    PtxType.U64 or PtxType.S64 or PtxType.B64 => &Lanes.VectorUnary<ulong, Neg<ulong>>,
                     _ => throw Unknown(),
                 };
             case "abs":
@@ -49,23 +49,23 @@ internal sealed unsafe partial class KernelCompiler
             case "min":
                 return type switch
                 {
-                    PtxType.U16 => &Lanes.Binary<ushort, Min<ushort>>,
-                    PtxType.S16 => &Lanes.Binary<short, Min<short>>,
-                    PtxType.U32 => &Lanes.Binary<uint, Min<uint>>,
-                    PtxType.S32 => &Lanes.Binary<int, Min<int>>,
-                    PtxType.U64 => &Lanes.Binary<ulong, Min<ulong>>,
-                    PtxType.S64 => &Lanes.Binary<long, Min<long>>,
+                    PtxType.U16 => &Lanes.VectorBinary<ushort, Min<ushort>>,
+                    PtxType.S16 => &Lanes.VectorBinary<short, Min<short>>,
+                    PtxType.U32 => &Lanes.VectorBinary<uint, Min<uint>>,
+                    PtxType.S32 => &Lanes.VectorBinary<int, Min<int>>,
+                    PtxType.U64 => &Lanes.VectorBinary<ulong, Min<ulong>>,
+                    PtxType.S64 => &Lanes.VectorBinary<long, Min<long>>,
                     _ => throw Unknown(),
                 };
             case "max":
                 return type switch
                 {
-                    PtxType.U16 => &Lanes.Binary<ushort, Max<ushort>>,
-                    PtxType.S16 => &Lanes.Binary<short, Max<short>>,
-                    PtxType.U32 => &Lanes.Binary<uint, Max<uint>>,
-                    PtxType.S32 => &Lanes.Binary<int, Max<int>>,
-                    PtxType.U64 => &Lanes.Binary<ulong, Max<ulong>>,
-                    PtxType.S64 => &Lanes.Binary<long, Max<long>>,
+                    PtxType.U16 => &Lanes.VectorBinary<ushort, Max<ushort>>,
+                    PtxType.S16 => &Lanes.VectorBinary<short, Max<short>>,
+                    PtxType.U32 => &Lanes.VectorBinary<uint, Max<uint>>,
+                    PtxType.S32 => &Lanes.VectorBinary<int, Max<int>>,
+                    PtxType.U64 => &Lanes.VectorBinary<ulong, Max<ulong>>,
+                    PtxType.S64 => &Lanes.VectorBinary<long, Max<long>>,
                     _ => throw Unknown(),
                 };
             case "div":
@@ -127,6 +127,23 @@ internal sealed unsafe partial class KernelCompiler
         (i.D, i.A, i.B, i.C) = (d, a, b, c);
     }
 
+    /// <summary>mul24 and mad24 (lower half), and sad.</summary>
+    private void Narrow(PtxType type)
+    {
+        if (_now.Opcode != "sad" && !_mods.Take("lo"))
+            throw Unknown();
+        Operation((_now.Opcode, type) switch
+        {
+            ("mul24", PtxType.U32) => &Lanes.Binary<uint, Product24<uint>>,
+            ("mul24", PtxType.S32) => &Lanes.Binary<int, Product24<int>>,
+            ("mad24", PtxType.U32) => &Lanes.Ternary<uint, Mad24<uint>>,
+            ("mad24", PtxType.S32) => &Lanes.Ternary<int, Mad24<int>>,
+            ("sad", PtxType.U32) => &Lanes.Ternary<uint, Distance<uint>>,
+            ("sad", PtxType.S32) => &Lanes.Ternary<int, Distance<int>>,
+            _ => throw Unknown(),
+        }, type);
+    }
+
     private Handler LowProduct(PtxType type) => type switch
     {
         PtxType.U16 or PtxType.S16 or PtxType.B16 => &Lanes.VectorBinary<ushort, Mul<ushort>>,
@@ -137,9 +154,9 @@ internal sealed unsafe partial class KernelCompiler
 
     private Handler LowMad(PtxType type) => type switch
     {
-        PtxType.U16 or PtxType.S16 or PtxType.B16 => &Lanes.Ternary<ushort, Mad<ushort>>,
-        PtxType.U32 or PtxType.S32 or PtxType.B32 => &Lanes.Ternary<uint, Mad<uint>>,
-        PtxType.U64 or PtxType.S64 or PtxType.B64 => &Lanes.Ternary<ulong, Mad<ulong>>,
+        PtxType.U16 or PtxType.S16 or PtxType.B16 => &Lanes.VectorTernary<ushort, Mad<ushort>>,
+        PtxType.U32 or PtxType.S32 or PtxType.B32 => &Lanes.VectorTernary<uint, Mad<uint>>,
+        PtxType.U64 or PtxType.S64 or PtxType.B64 => &Lanes.VectorTernary<ulong, Mad<ulong>>,
         _ => throw Unknown(),
     };
 

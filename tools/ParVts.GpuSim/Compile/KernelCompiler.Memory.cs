@@ -136,9 +136,9 @@ internal sealed unsafe partial class KernelCompiler
             int place = Place(values[n], bits);
             ref Instr i = ref Emit(bits.Bytes() switch
             {
-                2 => &Lanes.Unary<ushort, Move<ushort>>,
-                4 => &Lanes.Unary<uint, Move<uint>>,
-                _ => &Lanes.Unary<ulong, Move<ulong>>,
+                2 => &Lanes.VectorUnary<ushort, Move<ushort>>,
+                4 => &Lanes.VectorUnary<uint, Move<uint>>,
+                _ => &Lanes.VectorUnary<ulong, Move<ulong>>,
             });
             (i.D, i.A) = load ? (place, parameter) : (parameter, place);
         }

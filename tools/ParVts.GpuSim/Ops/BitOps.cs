@@ -1,4 +1,6 @@
 using System.Numerics;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using ParVts.GpuSim.Run;
 
 namespace ParVts.GpuSim.Ops;
@@ -11,6 +13,13 @@ internal static unsafe class BitOps
     {
         T* d = (T*)(w.Registers + i->D), a = (T*)(w.Registers + i->A);
         uint* b = (uint*)(w.Registers + i->B);
+        // The vector shift, too, gives zeros beyond the width.
+        if (sizeof(T) == 4 && Avx2.IsSupported)
+        {
+            for (int lane = 0; lane < 32; lane += 8)
+                Lanes.Keep(w, lane, Avx2.ShiftLeftLogicalVariable(Vector256.Load((uint*)a + lane), Vector256.Load(b + lane)), (uint*)d);
+            return;
+        }
         for (uint mask = w.Mask; mask != 0; mask &= mask - 1)
         {
             int lane = BitOperations.TrailingZeroCount(mask);
@@ -23,6 +32,17 @@ internal static unsafe class BitOps
     {
         T* d = (T*)(w.Registers + i->D), a = (T*)(w.Registers + i->A);
         uint* b = (uint*)(w.Registers + i->B);
+        if (sizeof(T) == 4 && Avx2.IsSupported)
+        {
+            for (int lane = 0; lane < 32; lane += 8)
+            {
+                Vector256<uint> amount = Vector256.Load(b + lane);
+                Lanes.Keep(w, lane, typeof(T) == typeof(int)
+                    ? Avx2.ShiftRightArithmeticVariable(Vector256.Load((int*)a + lane), amount).AsUInt32()
+                    : Avx2.ShiftRightLogicalVariable(Vector256.Load((uint*)a + lane), amount), (uint*)d);
+            }
+            return;
+        }
         for (uint mask = w.Mask; mask != 0; mask &= mask - 1)
         {
             int lane = BitOperations.TrailingZeroCount(mask);

@@ -9,6 +9,13 @@ internal static class Float32
     /// <summary>Subnormals become zero of their sign, as .ftz asks for operands and results.</summary>
     public static float Flush(float value) => float.IsSubnormal(value) ? float.CopySign(0, value) : value;
 
+    /// <inheritdoc cref="Flush(float)"/>
+    public static Vector256<float> Flush(Vector256<float> value)
+    {
+        Vector256<float> small = Vector256.LessThan(Vector256.Abs(value), Vector256.Create(1.17549435e-38f));
+        return value & ~(small & Vector256.Create(0x7FFFFFFFu).AsSingle());
+    }
+
     /// <summary>
     /// The float32 beside value + error in a direction: <paramref name="value"/> is the float64 nearest to the exact result,
     /// <paramref name="error"/> has the sign of what it lacks.
@@ -90,10 +97,12 @@ internal readonly struct Ftz3<TOp> : ITernary<float>
 }
 
 /// <summary>Comparisons see flushed operands.</summary>
-internal readonly struct FtzCompare<TOp> : ICompare<float>
-    where TOp : struct, ICompare<float>
+internal readonly struct FtzCompare<TOp> : IVectorCompare<float>
+    where TOp : struct, IVectorCompare<float>
 {
     public static bool Apply(float a, float b) => TOp.Apply(Float32.Flush(a), Float32.Flush(b));
+
+    public static Vector256<float> Apply(Vector256<float> a, Vector256<float> b) => TOp.Apply(Float32.Flush(a), Float32.Flush(b));
 }
 
 internal readonly struct Sat2<TOp> : IBinary<float>
@@ -163,6 +172,24 @@ internal readonly struct SqrtRounded<TR> : IUnary<float>
     }
 }
 
+/// <summary>a·b + c to nearest, and with operands and result flushed.</summary>
+internal readonly struct FmaNearest : IVectorTernary<float>
+{
+    public static float Apply(float a, float b, float c) => MathF.FusedMultiplyAdd(a, b, c);
+
+    public static Vector256<float> Apply(Vector256<float> a, Vector256<float> b, Vector256<float> c) => Vector256.FusedMultiplyAdd(a, b, c);
+}
+
+/// <inheritdoc cref="FmaNearest"/>
+internal readonly struct FmaNearestFtz : IVectorTernary<float>
+{
+    public static float Apply(float a, float b, float c) =>
+        Float32.Flush(MathF.FusedMultiplyAdd(Float32.Flush(a), Float32.Flush(b), Float32.Flush(c)));
+
+    public static Vector256<float> Apply(Vector256<float> a, Vector256<float> b, Vector256<float> c) =>
+        Float32.Flush(Vector256.FusedMultiplyAdd(Float32.Flush(a), Float32.Flush(b), Float32.Flush(c)));
+}
+
 internal readonly struct Fma64 : ITernary<double>
 {
     public static double Apply(double a, double b, double c) => Math.FusedMultiplyAdd(a, b, c);
@@ -176,23 +203,29 @@ internal readonly struct DivFloat<T> : IVectorBinary<T>
     public static Vector256<T> Apply(Vector256<T> a, Vector256<T> b) => a / b;
 }
 
-internal readonly struct AbsFloat<T> : IUnary<T>
+internal readonly struct AbsFloat<T> : IVectorUnary<T>
     where T : unmanaged, IFloatingPointIeee754<T>
 {
     public static T Apply(T a) => T.Abs(a);
+
+    public static Vector256<T> Apply(Vector256<T> a) => Vector256.Abs(a);
 }
 
 /// <summary>The smaller number; one that is not a number loses.</summary>
-internal readonly struct MinFloat<T> : IBinary<T>
+internal readonly struct MinFloat<T> : IVectorBinary<T>
     where T : unmanaged, IFloatingPointIeee754<T>
 {
     public static T Apply(T a, T b) => T.MinNumber(a, b);
+
+    public static Vector256<T> Apply(Vector256<T> a, Vector256<T> b) => Vector256.MinNumber(a, b);
 }
 
-internal readonly struct MaxFloat<T> : IBinary<T>
+internal readonly struct MaxFloat<T> : IVectorBinary<T>
     where T : unmanaged, IFloatingPointIeee754<T>
 {
     public static T Apply(T a, T b) => T.MaxNumber(a, b);
+
+    public static Vector256<T> Apply(Vector256<T> a, Vector256<T> b) => Vector256.MaxNumber(a, b);
 }
 
 /// <summary>min.NaN: what is not a number wins.</summary>
@@ -208,25 +241,31 @@ internal readonly struct MaxNan<T> : IBinary<T>
     public static T Apply(T a, T b) => T.Max(a, b);
 }
 
-internal readonly struct Reciprocal<T> : IUnary<T>
+internal readonly struct Reciprocal<T> : IVectorUnary<T>
     where T : unmanaged, IFloatingPointIeee754<T>
 {
     public static T Apply(T a) => T.One / a;
+
+    public static Vector256<T> Apply(Vector256<T> a) => Vector256<T>.One / a;
 }
 
-internal readonly struct Sqrt<T> : IUnary<T>
+internal readonly struct Sqrt<T> : IVectorUnary<T>
     where T : unmanaged, IFloatingPointIeee754<T>
 {
     public static T Apply(T a) => T.Sqrt(a);
+
+    public static Vector256<T> Apply(Vector256<T> a) => Vector256.Sqrt(a);
 }
 
 /// <summary>
 /// Approximations are exact to the last place here: the hardware's are within a few, and which bits it gives no one says.
 /// </summary>
-internal readonly struct ReciprocalSqrt<T> : IUnary<T>
+internal readonly struct ReciprocalSqrt<T> : IVectorUnary<T>
     where T : unmanaged, IFloatingPointIeee754<T>
 {
     public static T Apply(T a) => T.One / T.Sqrt(a);
+
+    public static Vector256<T> Apply(Vector256<T> a) => Vector256<T>.One / Vector256.Sqrt(a);
 }
 
 internal readonly struct Exp2 : IUnary<float>

@@ -31,7 +31,9 @@ internal readonly struct MulHigh<T> : IBinary<T>
     where T : unmanaged, IBinaryInteger<T>
 {
     public static unsafe T Apply(T a, T b) =>
-        T.CreateTruncating((Int128.CreateTruncating(a) * Int128.CreateTruncating(b)) >> (8 * sizeof(T)));
+        sizeof(T) <= 4
+            ? T.CreateTruncating((long.CreateTruncating(a) * long.CreateTruncating(b)) >> (8 * sizeof(T)))
+            : T.CreateTruncating((Int128.CreateTruncating(a) * Int128.CreateTruncating(b)) >> (8 * sizeof(T)));
 }
 
 /// <summary>The high half of 64-bit unsigned products, which a signed 128-bit number does not hold.</summary>
@@ -40,10 +42,12 @@ internal readonly struct MulHighU64 : IBinary<ulong>
     public static ulong Apply(ulong a, ulong b) => Math.BigMul(a, b, out _);
 }
 
-internal readonly struct Mad<T> : ITernary<T>
+internal readonly struct Mad<T> : IVectorTernary<T>
     where T : unmanaged, INumber<T>
 {
     public static T Apply(T a, T b, T c) => unchecked((a * b) + c);
+
+    public static Vector256<T> Apply(Vector256<T> a, Vector256<T> b, Vector256<T> c) => (a * b) + c;
 }
 
 internal readonly struct MadHigh<T> : ITernary<T>
@@ -55,6 +59,26 @@ internal readonly struct MadHigh<T> : ITernary<T>
 internal readonly struct MadHighU64 : ITernary<ulong>
 {
     public static ulong Apply(ulong a, ulong b, ulong c) => unchecked(Math.BigMul(a, b, out _) + c);
+}
+
+/// <summary>The product of the lower 24 bits, signed or not.</summary>
+internal readonly struct Product24<T> : IBinary<T>
+    where T : unmanaged, IBinaryInteger<T>
+{
+    public static T Apply(T a, T b) => unchecked((a << 8 >> 8) * (b << 8 >> 8));
+}
+
+internal readonly struct Mad24<T> : ITernary<T>
+    where T : unmanaged, IBinaryInteger<T>
+{
+    public static T Apply(T a, T b, T c) => unchecked(Product24<T>.Apply(a, b) + c);
+}
+
+/// <summary>sad: how far a and b are apart, plus c.</summary>
+internal readonly struct Distance<T> : ITernary<T>
+    where T : unmanaged, IBinaryInteger<T>
+{
+    public static T Apply(T a, T b, T c) => unchecked((a < b ? b - a : a - b) + c);
 }
 
 /// <summary>Division as the hardware does it: by zero it gives all ones; the smallest number by -1 gives itself.</summary>
@@ -80,10 +104,12 @@ internal readonly struct Rem<T> : IBinary<T>
     }
 }
 
-internal readonly struct Neg<T> : IUnary<T>
+internal readonly struct Neg<T> : IVectorUnary<T>
     where T : unmanaged, INumber<T>
 {
     public static T Apply(T a) => unchecked(-a);
+
+    public static Vector256<T> Apply(Vector256<T> a) => -a;
 }
 
 internal readonly struct AbsInteger<T> : IUnary<T>
@@ -92,22 +118,28 @@ internal readonly struct AbsInteger<T> : IUnary<T>
     public static T Apply(T a) => T.IsNegative(a) ? unchecked(T.Zero - a) : a;
 }
 
-internal readonly struct Min<T> : IBinary<T>
+internal readonly struct Min<T> : IVectorBinary<T>
     where T : unmanaged, IBinaryInteger<T>
 {
     public static T Apply(T a, T b) => a < b ? a : b;
+
+    public static Vector256<T> Apply(Vector256<T> a, Vector256<T> b) => Vector256.Min(a, b);
 }
 
-internal readonly struct Max<T> : IBinary<T>
+internal readonly struct Max<T> : IVectorBinary<T>
     where T : unmanaged, IBinaryInteger<T>
 {
     public static T Apply(T a, T b) => a > b ? a : b;
+
+    public static Vector256<T> Apply(Vector256<T> a, Vector256<T> b) => Vector256.Max(a, b);
 }
 
-internal readonly struct Move<T> : IUnary<T>
+internal readonly struct Move<T> : IVectorUnary<T>
     where T : unmanaged
 {
     public static T Apply(T a) => a;
+
+    public static Vector256<T> Apply(Vector256<T> a) => a;
 }
 
 internal readonly struct And<T> : IVectorBinary<T>
@@ -134,10 +166,12 @@ internal readonly struct Xor<T> : IVectorBinary<T>
     public static Vector256<T> Apply(Vector256<T> a, Vector256<T> b) => a ^ b;
 }
 
-internal readonly struct Not<T> : IUnary<T>
+internal readonly struct Not<T> : IVectorUnary<T>
     where T : unmanaged, IBinaryInteger<T>
 {
     public static T Apply(T a) => ~a;
+
+    public static Vector256<T> Apply(Vector256<T> a) => ~a;
 }
 
 /// <summary>Logical not: 1 for zero, else 0.</summary>
@@ -153,16 +187,15 @@ internal static unsafe class Lop3
     public static void Run(Run.Warp w, Run.Instr* i)
     {
         uint* d = (uint*)(w.Registers + i->D), a = (uint*)(w.Registers + i->A), b = (uint*)(w.Registers + i->B), c = (uint*)(w.Registers + i->C);
-        for (uint mask = w.Mask; mask != 0; mask &= mask - 1)
+        for (int lane = 0; lane < 32; lane += 8)
         {
-            int lane = BitOperations.TrailingZeroCount(mask);
-            uint x = a[lane], y = b[lane], z = c[lane], result = 0;
+            Vector256<uint> x = Vector256.Load(a + lane), y = Vector256.Load(b + lane), z = Vector256.Load(c + lane), result = Vector256<uint>.Zero;
             for (int row = 0; row < 8; row++)
             {
                 if ((i->Imm >> row & 1) != 0)
                     result |= ((row & 4) != 0 ? x : ~x) & ((row & 2) != 0 ? y : ~y) & ((row & 1) != 0 ? z : ~z);
             }
-            d[lane] = result;
+            Lanes.Keep(w, lane, result, d);
         }
     }
 }

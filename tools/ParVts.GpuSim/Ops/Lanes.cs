@@ -23,6 +23,24 @@ internal interface IVectorBinary<T> : IBinary<T>
     static abstract Vector256<T> Apply(Vector256<T> a, Vector256<T> b);
 }
 
+/// <inheritdoc cref="IVectorBinary{T}"/>
+internal interface IVectorTernary<T> : ITernary<T>
+{
+    static abstract Vector256<T> Apply(Vector256<T> a, Vector256<T> b, Vector256<T> c);
+}
+
+/// <inheritdoc cref="IVectorBinary{T}"/>
+internal interface IVectorUnary<T> : IUnary<T>
+{
+    static abstract Vector256<T> Apply(Vector256<T> a);
+}
+
+/// <summary>A comparison that also knows how to do several lanes at once; all bits of a lane tell the outcome.</summary>
+internal interface IVectorCompare<T> : ICompare<T>
+{
+    static abstract Vector256<T> Apply(Vector256<T> a, Vector256<T> b);
+}
+
 /// <inheritdoc cref="IUnary{T}"/>
 internal interface ITernary<T>
 {
@@ -88,6 +106,34 @@ internal static unsafe class Lanes
             TOp.Apply(Vector256.Load(a + lane), Vector256.Load(b + lane)).Store(d + lane);
     }
 
+    public static void VectorUnary<T, TOp>(Warp w, Instr* i)
+        where T : unmanaged
+        where TOp : struct, IVectorUnary<T>
+    {
+        if (w.Mask != uint.MaxValue)
+        {
+            Unary<T, TOp>(w, i);
+            return;
+        }
+        T* d = (T*)(w.Registers + i->D), a = (T*)(w.Registers + i->A);
+        for (int lane = 0; lane < 32; lane += Vector256<T>.Count)
+            TOp.Apply(Vector256.Load(a + lane)).Store(d + lane);
+    }
+
+    public static void VectorTernary<T, TOp>(Warp w, Instr* i)
+        where T : unmanaged
+        where TOp : struct, IVectorTernary<T>
+    {
+        if (w.Mask != uint.MaxValue)
+        {
+            Ternary<T, TOp>(w, i);
+            return;
+        }
+        T* d = (T*)(w.Registers + i->D), a = (T*)(w.Registers + i->A), b = (T*)(w.Registers + i->B), c = (T*)(w.Registers + i->C);
+        for (int lane = 0; lane < 32; lane += Vector256<T>.Count)
+            TOp.Apply(Vector256.Load(a + lane), Vector256.Load(b + lane), Vector256.Load(c + lane)).Store(d + lane);
+    }
+
     public static void Ternary<T, TOp>(Warp w, Instr* i)
         where T : unmanaged
         where TOp : struct, ITernary<T>
@@ -130,6 +176,22 @@ internal static unsafe class Lanes
         uint result = 0;
         for (int lane = 0; lane < 32; lane++)
             result |= (TOp.Apply(a[lane], b[lane]) ? 1u : 0u) << lane;
+        Outcome(w, i, result);
+    }
+
+    public static void VectorCompare<T, TOp>(Warp w, Instr* i)
+        where T : unmanaged
+        where TOp : struct, IVectorCompare<T>
+    {
+        T* a = (T*)(w.Registers + i->A), b = (T*)(w.Registers + i->B);
+        uint result = 0;
+        for (int lane = 0; lane < 32; lane += Vector256<T>.Count)
+            result |= TOp.Apply(Vector256.Load(a + lane), Vector256.Load(b + lane)).ExtractMostSignificantBits() << lane;
+        Outcome(w, i, result);
+    }
+
+    private static void Outcome(Warp w, Instr* i, uint result)
+    {
         uint other = ~result;
         if (i->Imm != 0)
         {
@@ -140,6 +202,15 @@ internal static unsafe class Lanes
         Set(w, i->D, result);
         if (i->E >= 0)
             Set(w, i->E, other);
+    }
+
+    /// <summary>Writes eight results where the instruction acts on their lanes.</summary>
+    public static void Keep(Warp w, int lane, Vector256<uint> result, uint* to)
+    {
+        Vector256<uint> bit = Vector256.Create(1u, 2, 4, 8, 16, 32, 64, 128);
+        if (w.Mask != uint.MaxValue)
+            result = Vector256.ConditionalSelect(Vector256.Equals(Vector256.Create(w.Mask >> lane) & bit, bit), result, Vector256.Load(to + lane));
+        result.Store(to + lane);
     }
 
     /// <summary>Writes the lanes that the instruction acts on of a predicate.</summary>
@@ -162,6 +233,16 @@ internal static unsafe class Lanes
     {
         T* d = (T*)(w.Registers + i->D), a = (T*)(w.Registers + i->A), b = (T*)(w.Registers + i->B);
         uint p = *(uint*)(w.Registers + i->C) ^ (uint)i->F;
+        if (w.Mask == uint.MaxValue && sizeof(T) == 4)
+        {
+            Vector256<uint> bit = Vector256.Create(1u, 2, 4, 8, 16, 32, 64, 128);
+            for (int lane = 0; lane < 32; lane += 8)
+            {
+                Vector256<uint> chosen = Vector256.Equals(Vector256.Create(p >> lane) & bit, bit);
+                Vector256.ConditionalSelect(chosen, Vector256.Load((uint*)a + lane), Vector256.Load((uint*)b + lane)).Store((uint*)d + lane);
+            }
+            return;
+        }
         for (uint mask = w.Mask; mask != 0; mask &= mask - 1)
         {
             int lane = BitOperations.TrailingZeroCount(mask);

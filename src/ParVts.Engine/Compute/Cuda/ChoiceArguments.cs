@@ -8,6 +8,9 @@ internal struct SelectTopArguments
     public ulong Scores;
     public int Count;
     public int Keep;
+
+    /// <summary>Is added to every place.</summary>
+    public int First;
     public ulong Kept;
     public ulong Rest;
     public ulong Margin;
@@ -45,7 +48,9 @@ internal struct SampleArguments
     public int Vocabulary;
     public ulong Seen;
     public float Penalty;
-    public float Temperature;
+
+    /// <summary><see cref="Generation.SampleWeight.Inverse"/> of the temperature.</summary>
+    public float Inverse;
 
     /// <summary>0 for all.</summary>
     public int TopK;

@@ -6,6 +6,10 @@ namespace ParVts.Engine.Compute.Cuda;
 /// <content>Choices by rank, and what follows from them, without the host (contract P2).</content>
 public sealed unsafe partial class CudaDevice
 {
+    // As kernels/select.cu has them.
+    private const int SelectThreads = 1024;
+    private const int MostRanked = 16384;
+
     /// <inheritdoc/>
     public override void Increment(in Tensor counts)
     {
@@ -14,6 +18,24 @@ public sealed unsafe partial class CudaDevice
             new KernelId("decisions.cu", "increment"),
             new LaunchShape(Blocks(counts.Columns, RowThreads), 1, 1, RowThreads),
             new IncrementArguments(counts.Address, counts.Columns));
+    }
+
+    /// <inheritdoc/>
+    public override void SelectTop(in Tensor scores, int offset, in Tensor kept, in Tensor rest)
+    {
+        Check(kept.Columns <= scores.Columns, "SelectTop: more are kept than there are");
+        Check(rest.IsEmpty || rest.Columns == scores.Columns - kept.Columns, "SelectTop: shapes do not match");
+        Check(scores.Columns <= MostRanked, $"SelectTop: {scores.Columns} scores; {MostRanked} can be ranked");
+        var arguments = new SelectTopArguments
+        {
+            Scores = (ulong)scores.Address,
+            Count = scores.Columns,
+            Keep = kept.Columns,
+            First = offset,
+            Kept = (ulong)kept.Address,
+            Rest = (ulong)rest.Address,
+        };
+        Launch(new KernelId("select.cu", "select_top"), new LaunchShape(1, 1, 1, SelectThreads), arguments);
     }
 
     /// <inheritdoc/>

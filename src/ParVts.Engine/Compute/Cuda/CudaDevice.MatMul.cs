@@ -12,7 +12,7 @@ public sealed unsafe partial class CudaDevice
     private const int GemvColumns = 4;
 
     // matmul.cu: the buffers of every tile shape.
-    private const int TileBytes = 48 * 1024;
+    private const int MatMulTileBytes = 48 * 1024;
 
     // The largest first.
     private static readonly TileShape[] s_tiles = [new("matmul_128x128", 128, 128, 128), new("matmul_64x64", 64, 64, 128), new("matmul_16x32", 16, 32, 64)];
@@ -40,7 +40,7 @@ public sealed unsafe partial class CudaDevice
         TileShape tile = ChooseTile(x.Rows, weight.Rows, _shared.Context.Device.Multiprocessors);
         Launch(
             new KernelId("matmul.cu", tile.Kernel, element, store),
-            new LaunchShape(tile.Count(x.Rows, weight.Rows), 1, 1, tile.Threads, SharedBytes: TileBytes),
+            new LaunchShape(tile.Count(x.Rows, weight.Rows), 1, 1, tile.Threads, SharedBytes: MatMulTileBytes),
             arguments);
     }
 
