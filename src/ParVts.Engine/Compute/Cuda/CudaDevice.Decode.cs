@@ -64,9 +64,7 @@ public sealed unsafe partial class CudaDevice
         Check(q.Columns % (layer.HeadDim * layer.Heads) == 0, "DecodeAttention: heads are not a multiple of the KV heads");
         int heads = q.Columns / layer.HeadDim;
         int group = heads / layer.Heads;
-        int together = Math.Min(group, MostGroup);
-        while (group % together != 0)
-            together--;
+        int together = HeadsTogether(group);
 
         // Splits follow from what is reserved, not from the length: a recorded step serves every length.
         int own = layer.LengthAt == 0 ? 0 : 1;
@@ -99,6 +97,15 @@ public sealed unsafe partial class CudaDevice
     }
 
     private int Multiprocessors => _shared.Context.Device.Multiprocessors;
+
+    /// <summary>Query heads of one KV head that a block of decode_attention.cu takes at once.</summary>
+    internal static int HeadsTogether(int group)
+    {
+        int together = Math.Min(group, MostGroup);
+        while (group % together != 0)
+            together--;
+        return together;
+    }
 
     private static Macro HeadDim(in KvLayer layer) => new("HEAD_DIM", layer.HeadDim);
 

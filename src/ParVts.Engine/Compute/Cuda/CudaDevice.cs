@@ -262,7 +262,7 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
         CollectionsMarshal.GetValueRefOrAddDefault(_recorded ?? _launches, loaded, out _)++;
     }
 
-    private static Macro Element(TensorType type) => new("ELEMENT", type switch
+    internal static Macro Element(TensorType type) => new("ELEMENT", type switch
     {
         TensorType.F32 => 0,
         TensorType.BF16 => 1,

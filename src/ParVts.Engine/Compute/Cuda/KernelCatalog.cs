@@ -1,56 +1,84 @@
+using ParVts.Cuda;
 using ParVts.Cuda.Compilation;
 using ParVts.Engine.Formats;
 
 namespace ParVts.Engine.Compute.Cuda;
 
-/// <summary>Which kernels a model's runs use, so that they can be compiled beforehand. Any thread.</summary>
-internal static class KernelCatalog
+/// <summary>What models' runs compile, so that it can be compiled beforehand. Any thread.</summary>
+public static class KernelCatalog
 {
-    /// <summary>Every specialisation that a model of this shape launches, whatever its policy.</summary>
-    /// <param name="config">The model.</param>
-    /// <param name="input">The type of its matrix inputs (<see cref="CudaDevice.InputType"/>).</param>
-    public static IReadOnlyList<KernelId> For(ModelConfig config, TensorType input)
+    private static readonly string[] s_plain = ["decisions.cu", "pages.cu", "paths.cu", "rows.cu", "sample.cu", "select.cu"];
+
+    // What published models of the family have: text and vision heads, query heads to a KV head.
+    private static readonly int[] s_headDims = [64, 72, 80, 96, 128];
+    private static readonly int[] s_groups = [1, 2, 4, 7, 8];
+
+    /// <summary>Compiles everything that a model's runs launch, whatever its policy, into the cache.</summary>
+    /// <param name="cache">The cache.</param>
+    /// <param name="architecture">Compute capability × 10.</param>
+    /// <param name="config">The model; null for what models of the family have in common.</param>
+    /// <param name="options">As the device will be opened with.</param>
+    /// <returns>Specialisations; those that were there already are counted.</returns>
+    /// <exception cref="KernelCompileException">One does not compile.</exception>
+    /// <exception cref="CudaException">The compiler does not know the architecture.</exception>
+    public static int Warm(KernelCache cache, int architecture, ModelConfig? config, CudaOptions options)
     {
-        var ids = new HashSet<KernelId>();
-        Macro element = CudaDevice.Element(input);
-        Macro wide = CudaDevice.Element(TensorType.F32);
-        foreach (string kernel in (string[])["gather_rows", "scatter_rows", "merge_rows", "fill_rows"])
-            ids.Add(new KernelId("rows.cu", kernel));
-        foreach (string kernel in (string[])["increment", "resolve_rows", "score_share"])
-            ids.Add(new KernelId("decisions.cu", kernel));
-        foreach (string kernel in (string[])["fuse_paths", "path_weights"])
-            ids.Add(new KernelId("paths.cu", kernel));
-        foreach (string kernel in (string[])["sample_greedy", "sample"])
-            ids.Add(new KernelId("sample.cu", kernel));
-        ids.Add(new KernelId("select.cu", "select_top"));
-        ids.Add(new KernelId("pages.cu", "keep_keys"));
-        ids.Add(new KernelId("rope_store.cu", "rotary_table"));
-        ids.Add(new KernelId("embed.cu", "embed", element));
-        ids.Add(new KernelId("patch.cu", "patchify", element));
-        ids.Add(new KernelId("decode_combine.cu", "decode_combine", element));
-        ids.Add(new KernelId("norm.cu", "rms_norm", element));
-        ids.Add(new KernelId("norm.cu", "layer_norm", element));
-        ids.Add(new KernelId("norm.cu", "layer_norm", wide));
-        ids.Add(CudaDevice.ActivateKernel(CudaDevice.NoFunction, element));
-        ids.Add(CudaDevice.ActivateKernel(CudaDevice.NoFunction, wide));
-        ids.Add(CudaDevice.ActivateKernel(CudaDevice.Function(config.Vision.Activation), element));
-        ids.Add(CudaDevice.ActivateKernel(CudaDevice.Function(config.ProjectorActivation), element));
-        ids.Add(CudaDevice.GatedActivateKernel(CudaDevice.Function(config.Text.Activation), element));
-        ids.UnionWith(CudaDevice.MatMulKernels(element));
-        Add(ids, config.Text.HeadDim, config.Text.Heads / config.Text.KeyValueHeads, element);
-        Add(ids, config.Vision.HiddenSize / config.Vision.Heads, 1, element);
-        return [.. ids];
+        KernelId[] ids = [.. Specialisations(config)];
+        foreach (KernelId id in ids)
+            _ = cache.Get(KernelSources.Get(id.File), Target(architecture, id, options));
+        return ids.Length;
     }
 
     /// <summary>What a kernel is compiled for.</summary>
-    public static KernelTarget Target(int architecture, in KernelId id, CudaOptions options) =>
-        new(architecture, id.Definitions(), options.LineInfo, options.PtxOnly) { SourceFolder = options.SourceFolder };
+    internal static KernelTarget Target(int architecture, in KernelId id, CudaOptions options) =>
+        new(architecture, id.Definitions(), options.LineInfo, options.PtxOnly, options.SourceFolder);
 
-    private static void Add(HashSet<KernelId> ids, int headDim, int group, Macro element)
+    // A file's kernels are compiled together: entries do not matter here.
+    private static HashSet<KernelId> Specialisations(ModelConfig? config)
     {
-        ids.Add(CudaDevice.AttentionKernel(element, headDim));
-        ids.Add(CudaDevice.DecodeKernel(element, headDim, CudaDevice.HeadsTogether(group)));
-        ids.Add(CudaDevice.RopeKernel(element, headDim));
-        ids.UnionWith(CudaDevice.ProbeKernels(element, headDim));
+        var ids = new HashSet<KernelId>(s_plain.Select(file => new KernelId(file, "")));
+        foreach (TensorType type in (TensorType[])[TensorType.BF16, TensorType.F16])
+        {
+            Macro element = CudaDevice.Element(type);
+            foreach (string file in (string[])["embed.cu", "patch.cu", "decode_combine.cu", "norm.cu"])
+                ids.Add(new KernelId(file, "", element));
+            foreach (int function in Functions(config))
+                ids.Add(new KernelId("activation.cu", "", element, new Macro("FUNCTION", function)));
+            foreach (int rows in (int[])[1, 8])
+                ids.Add(new KernelId("gemv.cu", "", element, new Macro("OUTPUT", 0), new Macro("ROWS", rows)));
+            ids.Add(new KernelId("matmul.cu", "", element, new Macro("OUTPUT", 0)));
+            foreach ((int headDim, int group) in Heads(config))
+            {
+                var size = new Macro("HEAD_DIM", headDim);
+                foreach (string file in (string[])["segment_attention.cu", "probe.cu", "rope_store.cu"])
+                    ids.Add(new KernelId(file, "", element, size));
+                ids.Add(new KernelId("decode_attention.cu", "", element, size, new Macro("GROUP", CudaDevice.HeadsTogether(group))));
+            }
+        }
+
+        // Norms that stay float32, copies of rows with room behind them, and the table of rotary positions.
+        Macro wide = CudaDevice.Element(TensorType.F32);
+        ids.Add(new KernelId("norm.cu", "", wide));
+        ids.Add(new KernelId("activation.cu", "", wide, new Macro("FUNCTION", -1)));
+        ids.Add(new KernelId("rope_store.cu", ""));
+        return ids;
+    }
+
+    private static int[] Functions(ModelConfig? config) => config is null
+        ? [-1, .. Enum.GetValues<Activation>().Select(function => (int)function)]
+        : [-1, (int)config.Text.Activation, (int)config.Vision.Activation, (int)config.ProjectorActivation];
+
+    private static IEnumerable<(int HeadDim, int Group)> Heads(ModelConfig? config)
+    {
+        if (config is not null)
+        {
+            return
+            [
+                (config.Text.HeadDim, config.Text.Heads / config.Text.KeyValueHeads),
+                (config.Vision.HiddenSize / config.Vision.Heads, 1),
+            ];
+        }
+
+        return from headDim in s_headDims from heads in s_groups select (headDim, heads);
     }
 }
