@@ -30,7 +30,15 @@ public sealed unsafe partial class CudaDevice
     public override void Activate(in Tensor x, Activation function, in Tensor output) => Activate(x, Function(function), output);
 
     /// <inheritdoc/>
-    public override void Convert(in Tensor x, in Tensor output) => Activate(x, s_noFunction, output);
+    public override void Convert(in Tensor x, in Tensor output)
+    {
+        CheckSame(x, output);
+        bool whole = (x.Stride == x.Columns && output.Stride == output.Columns) || x.Rows == 1;
+        if (x.Type == output.Type && whole)
+            _stream.Copy((ulong)x.Address, (ulong)output.Address, (long)x.Rows * x.Columns * x.ElementBytes);
+        else
+            Activate(x, s_noFunction, output);
+    }
 
     /// <inheritdoc/>
     public override void GatedActivate(in Tensor gate, in Tensor up, Activation function, in Tensor output)
