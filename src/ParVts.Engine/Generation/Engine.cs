@@ -176,12 +176,15 @@ public sealed class Engine : IDisposable
     {
         Bind(policy);
         ObjectDisposedException.ThrowIf(!_model.TryAcquire(), this);
+        ComputeDevice? device = null;
         try
         {
-            return new Session(this, _device.Share(), policy);
+            device = _device.Share();
+            return new Session(this, device, policy);
         }
         catch
         {
+            device?.Dispose();
             _model.Release();
             throw;
         }

@@ -239,7 +239,17 @@ public sealed partial class Session
 
     private void Thin(int layer, ReadOnlyMemory<int> rows)
     {
-        _run.KeepKeys(layer, rows);
+        try
+        {
+            _run.KeepKeys(layer, rows);
+        }
+        catch
+        {
+            // Rows may have moved over others already.
+            Forget(0);
+            throw;
+        }
+
         _turns.Thin(_cachedIds.Count, _run.Kv);
     }
 

@@ -69,10 +69,10 @@ internal sealed class LlavaRun : IDisposable
         ModelConfig config = _model.Config;
         Kv.Reserve(needs.Cache);
         _device.ReserveScratch(_device.ScratchBytes(Scratch(config, needs)));
-        if (needs.Pictures && _visionKv is null)
+        if (needs.Pictures)
         {
             VisionConfig vision = config.Vision;
-            _visionKv = new KvStore(_device, 1, vision.Heads, vision.HiddenSize / vision.Heads, _model.InputType);
+            _visionKv ??= new KvStore(_device, 1, vision.Heads, vision.HiddenSize / vision.Heads, _model.InputType);
             _visionKv.Reserve(KvNeeds.Uniform(1, vision.Rows));
         }
 
