@@ -64,17 +64,21 @@ public sealed unsafe class NvrtcApi
     /// NVRTC: the file that <see cref="FileVariable"/> names and no other, else the system's, versions 13 to 11, on Linux and Windows.
     /// </summary>
     /// <exception cref="CudaLibraryException">There is none, or it is too old.</exception>
-    public static NvrtcApi Load()
+    public static NvrtcApi Load() => new(Find());
+
+    /// <summary>The library that <see cref="Load"/> takes.</summary>
+    /// <exception cref="CudaLibraryException">There is none.</exception>
+    public static FunctionSource Find()
     {
         string? file = Environment.GetEnvironmentVariable(FileVariable);
         if (!string.IsNullOrEmpty(file))
-            return new(FunctionSource.Load("NVRTC", $"{FileVariable} names that file: correct it, or unset it. {Hint}", file));
-        return new(FunctionSource.Load(
+            return FunctionSource.Load("NVRTC", $"{FileVariable} names that file: correct it, or unset it. {Hint}", file);
+        return FunctionSource.Load(
             "NVRTC",
             Hint,
             OperatingSystem.IsWindows()
                 ? ["nvrtc64_130_0.dll", "nvrtc64_120_0.dll", "nvrtc64_112_0.dll"]
-                : ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2", "libnvrtc.so.11.8", "libnvrtc.so"]));
+                : ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2", "libnvrtc.so.11.8", "libnvrtc.so"]);
     }
 
     /// <summary>Turns a result other than success into an error.</summary>

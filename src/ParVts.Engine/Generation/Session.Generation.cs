@@ -19,10 +19,10 @@ public sealed partial class Session
         Forget(cached);
         (MemoryPlan plan, RunNeeds needs) = PlanRows(prompt, cached, CachedTurns.Lengths(_run.Kv), limit);
         plan.Require(_engine.Options.MemoryCap);
+        plan.RequireFree(_run.Missing(plan.KeyValues, plan.Workspace), _device);
         _run.Prepare(needs);
 
-        var sampler = new Sampler(options, _logits.Length);
-        sampler.Observe(prompt.Ids);
+        Sampler? sampler = BeginSampling(prompt, options, limit);
         var tokens = new List<int>(limit);
         _textLength = 0;
         _promptLogits = null;
@@ -97,8 +97,12 @@ public sealed partial class Session
             Freezes: _policy.Needs.HasFlag(PolicyNeeds.FrozenRows),
             schedule.Cache(newTokens));
         (long keyValues, long workspace) = LlavaRun.Measure(_engine.Model, _device, needs);
-        long logits = sizeof(float) * (long)_logits.Length;
         long weights = _engine.Model.TouchedBytes(prompt.Length - cached);
+
+        // On a GPU the plan is of its memory; the process's is not the scarce one.
+        if (_engine.Model.DeviceBytes is not null)
+            return (new MemoryPlan(weights, keyValues, workspace, 0), needs);
+        long logits = sizeof(float) * (long)_logits.Length;
         return (new MemoryPlan(weights, keyValues, workspace + logits, _engine.ProcessBytes), needs);
     }
 
@@ -254,11 +258,11 @@ public sealed partial class Session
     }
 
     private FinishReason Decode(
-        Prompt prompt, GenerationOptions options, int limit, Sampler sampler, List<int> tokens, TextSink? onText,
+        Prompt prompt, GenerationOptions options, int limit, Sampler? sampler, List<int> tokens, TextSink? onText,
         Stopwatch watch, ref double first, CancellationToken stop)
     {
         var filter = new StopFilter(options.Stop);
-        int[] endOfSequence = options.IgnoreEndOfSequence ? [] : _engine.GenerationDefaults.EosTokenIds;
+        int[] endOfSequence = EndOfSequence(options);
         _detokenizer?.Reset();
         FinishReason finish = FinishReason.Length;
         while (tokens.Count < limit)
@@ -275,6 +279,10 @@ public sealed partial class Session
                 _run.Step(tokens[^1], position, _policy.CompactPositions);
                 _cachedIds.Add(tokens[^1]);
                 AfterStep(tokens.Count);
+            }
+            else
+            {
+                _run.Sampler?.Choose(_run.Logits);
             }
 
             int token = Choose(sampler);
@@ -311,12 +319,40 @@ public sealed partial class Session
         return finish;
     }
 
-    private int Choose(Sampler sampler)
+    private int[] EndOfSequence(GenerationOptions options) => options.IgnoreEndOfSequence ? [] : _engine.GenerationDefaults.EosTokenIds;
+
+    // Where the device chooses tokens, the host has no sampler.
+    private Sampler? BeginSampling(Prompt prompt, GenerationOptions options, int limit)
     {
-        _device.Download<float>(_run.Logits, _logits);
+        if (_run.Sampler is DeviceSampler device)
+        {
+            var rules = new SamplingRules(options.Temperature, options.TopK, options.TopP, options.MinP, options.RepetitionPenalty);
+            device.Begin(rules, options.Seed, limit, EndOfSequence(options), prompt.Ids);
+            return null;
+        }
+
+        var sampler = new Sampler(options, _logits.Length);
+        sampler.Observe(prompt.Ids);
+        return sampler;
+    }
+
+    private int Choose(Sampler? sampler)
+    {
         Sink?.Invoke("logits", _run.Logits);
-        int token = sampler.Next(_logits);
-        if (sampler.SawNaN)
+        int token;
+        bool sawNaN;
+        if (sampler is null)
+        {
+            (token, sawNaN) = _run.Sampler!.Read();
+        }
+        else
+        {
+            _device.Download<float>(_run.Logits, _logits);
+            token = sampler.Next(_logits);
+            sawNaN = sampler.SawNaN;
+        }
+
+        if (sawNaN)
             _engine.WarnNaN();
         if (token < 0)
         {

@@ -2,6 +2,8 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Text.RegularExpressions;
+using ParVts.Cuda.Compilation;
+using ParVts.Engine.Compute.Cuda;
 using ParVts.Engine.Generation;
 using ParVts.Runner.Output;
 
@@ -19,7 +21,7 @@ internal sealed partial class ModelOptions
 
     private readonly Option<string> _device = new("--device")
     {
-        Description = "auto, cpu, cuda:N or sim; one asked for by name is never replaced by another.",
+        Description = "auto, cpu, cuda:N, cuda:UUID or sim; one asked for by name is never replaced by another.",
         HelpName = "DEVICE",
         DefaultValueFactory = _ => "auto",
     };
@@ -30,6 +32,16 @@ internal sealed partial class ModelOptions
         HelpName = "N",
     };
 
+    private readonly Option<bool> _noGraphs = new("--no-graphs")
+    {
+        Description = "On a GPU, launch every kernel of a decode step by itself, as profilers want it.",
+    };
+
+    private readonly Option<bool> _profileKernels = new("--profile-kernels")
+    {
+        Description = "On a GPU, compile kernels with line numbers and put their sources on disk, where profilers find them.",
+    };
+
     private readonly Option<bool> _noMap = new("--no-map")
     {
         Description = "Read the weights instead of mapping them: for files that may change or vanish meanwhile.",
@@ -37,7 +49,7 @@ internal sealed partial class ModelOptions
 
     private readonly Option<long?> _memoryCap = new("--memory-cap")
     {
-        Description = "Refuse, with numbers, what would take more than this: bytes, or with a suffix K, M or G.",
+        Description = "Refuse, with numbers, what would take more than this, of device memory on a GPU: bytes, or with a suffix K, M or G.",
         HelpName = "BYTES",
         CustomParser = ParseBytes,
     };
@@ -48,7 +60,7 @@ internal sealed partial class ModelOptions
         _device.Validators.Add(result =>
         {
             if (result.GetValueOrDefault<string>() is string name && !DeviceName().IsMatch(name))
-                result.AddError($"there is no device '{name}'; there are: auto, cpu, cuda:N, sim");
+                result.AddError($"there is no device '{name}'; there are: auto, cpu, cuda:N, cuda:UUID, sim");
         });
         _threads.Validators.Add(result =>
         {
@@ -61,6 +73,8 @@ internal sealed partial class ModelOptions
         command.Options.Add(_threads);
         command.Options.Add(_noMap);
         command.Options.Add(_memoryCap);
+        command.Options.Add(_noGraphs);
+        command.Options.Add(_profileKernels);
     }
 
     /// <summary>The memory cap in bytes, or null for none.</summary>
@@ -70,18 +84,28 @@ internal sealed partial class ModelOptions
     public InferenceEngine Open(ParseResult parse, bool capped = true)
     {
         string device = parse.GetRequiredValue(_device);
+        var cuda = new CudaOptions
+        {
+            Graphs = !parse.GetValue(_noGraphs),
+            LineInfo = parse.GetValue(_profileKernels),
+            SourceFolder = parse.GetValue(_profileKernels) ? Path.Combine(KernelCache.DefaultFolder, "sources") : null,
+            Warning = Warn,
+        };
         var options = new EngineOptions
         {
             Device = device,
-            OpenDevice = device == SimulatedGpu.Name ? SimulatedGpu.Open : null,
+            Cuda = cuda,
+            OpenDevice = device == SimulatedGpu.Name ? () => SimulatedGpu.Open(cuda) : null,
             Threads = parse.GetValue(_threads),
             Map = !parse.GetValue(_noMap),
             MemoryCap = capped ? parse.GetValue(_memoryCap) : null,
-            Warning = text => Terminal.Note($"warning: {text}"),
+            Warning = Warn,
         };
         using var progress = new ProgressDisplay("loading");
         return InferenceEngine.Open(parse.GetRequiredValue(_model), options);
     }
+
+    private static void Warn(string text) => Terminal.Note($"warning: {text}");
 
     private static long? ParseBytes(ArgumentResult result)
     {
@@ -98,6 +122,6 @@ internal sealed partial class ModelOptions
         return null;
     }
 
-    [GeneratedRegex("^(auto|cpu|sim|cuda:[0-9]{1,4})$", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex("^(auto|cpu|sim|cuda:[0-9A-Za-z-]{1,64})$", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex DeviceName();
 }

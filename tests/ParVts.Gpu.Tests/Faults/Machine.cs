@@ -28,8 +28,12 @@ internal sealed class Machine : IDisposable
 
     private readonly TempFolder _folder = new();
 
-    public Machine()
+    private readonly CublasApi? _cublas;
+
+    /// <param name="cublas">Matrix products by cuBLAS, as the simulated driver has it; else by our own kernels.</param>
+    public Machine(bool cublas = false)
     {
+        _cublas = cublas ? new CublasApi(Sim.Cublas.Functions) : null;
         Compiler = TestCompiler.Require();
         RandomModel.Write(_folder.Path, new RandomModelShape
         {
@@ -51,6 +55,9 @@ internal sealed class Machine : IDisposable
 
     public string Model => _folder.Path;
 
+    /// <summary>Where the tests' compiled kernels are.</summary>
+    public string CacheFolder => s_cache;
+
     /// <summary>Starts the driver anew, finds the GPU and loads the model.</summary>
     public VlmEngine Start()
     {
@@ -65,7 +72,7 @@ internal sealed class Machine : IDisposable
             MemoryCap = memoryCap,
             OpenDevice = () => CudaDevice.Open(
                 Api, compiler ?? Compiler, CudaDeviceInfo.Find(Api, "0"), "sim",
-                new CudaOptions { CacheFolder = cache ?? s_cache, LineInfo = true, PtxOnly = true, Warning = warning }),
+                new CudaOptions { CacheFolder = cache ?? s_cache, LineInfo = true, PtxOnly = true, Cublas = _cublas, Warning = warning }),
         });
 
     /// <summary>A picture between two texts.</summary>

@@ -19,6 +19,15 @@ public sealed record CudaOptions
     /// <summary>Compile to PTX alone: for a driver that takes no machine code.</summary>
     public bool PtxOnly { get; init; }
 
+    /// <summary>The folder that kernels' sources are written to, with line numbers that point there, for profilers; null for none.</summary>
+    public string? SourceFolder { get; init; }
+
+    /// <summary>Record decode steps as graphs; without, profilers see each launch by itself.</summary>
+    public bool Graphs { get; init; } = true;
+
+    /// <summary>cuBLAS, which multiplies where there are more than a few rows; null for our own kernels.</summary>
+    public CublasApi? Cublas { get; init; }
+
     /// <summary>Receives warnings, each said once.</summary>
     public Action<string>? Warning { get; init; }
 }
@@ -30,15 +39,13 @@ public sealed record CudaOptions
 /// </summary>
 public sealed unsafe partial class CudaDevice : ComputeDevice
 {
-    /// <summary>The oldest architecture that the kernels run on: bfloat16 matrix products and asynchronous copies came with it.</summary>
-    public const int LeastArchitecture = 80;
-
     // Uploads of a prefill are lists of rows and plans: they fit many times.
     private const int StagingBytes = 4 << 20;
 
     private readonly SharedContext _shared;
     private readonly CudaStream _stream;
     private readonly StagingRing _staging;
+    private readonly CublasHandle? _cublas;
     private readonly Dictionary<LoadedKernel, long> _launches = [];
     private PinnedMemory? _received;
     private CudaBuffer? _scratch;
@@ -51,9 +58,12 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
         {
             _stream = new CudaStream(shared.Context);
             _staging = new StagingRing(shared.Context, StagingBytes);
+            if (shared.Options.Cublas is { } cublas)
+                _cublas = new CublasHandle(shared.Context, cublas, _stream, CublasHandle.WorkspaceBytes(shared.Context.Device));
         }
         catch
         {
+            _staging?.Dispose();
             _stream?.Dispose();
             shared.Release();
             throw;
@@ -71,7 +81,7 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     {
         var context = new CudaContext(driver, info);
         var library = new KernelLibrary(context, new KernelCache(compiler, options.CacheFolder, options.Warning), options);
-        return new CudaDevice(new SharedContext(context, library, name));
+        return new CudaDevice(new SharedContext(context, library, name, options));
     }
 
     /// <inheritdoc/>
@@ -112,6 +122,12 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     }
 
     /// <inheritdoc/>
+    public override long? FreeBytes => _shared.Context.Memory.Free;
+
+    /// <inheritdoc/>
+    public override long ImportBytes(int rows, int columns) => (long)rows * ImportStride(columns) * sizeof(ushort);
+
+    /// <inheritdoc/>
     public override DeviceBuffer Allocate(long bytes)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
@@ -135,8 +151,8 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
             throw new ModelFormatException(tensor.File, tensor.Name, $"is of type {tensor.Type}; F32, BF16 or F16 was expected");
         var stored = new Tensor(tensor.Address, tensor.Type, rows, columns);
         Check((long)rows * columns * stored.ElementBytes == tensor.ByteLength, "Import: the shape does not match the tensor");
-        int stride = (columns + 7) / 8 * 8;
-        DeviceBuffer buffer = Allocate((long)rows * stride * sizeof(ushort));
+        int stride = ImportStride(columns);
+        DeviceBuffer buffer = Allocate(ImportBytes(rows, columns));
         try
         {
             Tensor matrix = buffer.View(type, rows, stride) with { Columns = columns };
@@ -229,6 +245,7 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
             buffer.Dispose();
         _received?.Dispose();
         _staging.Dispose();
+        _cublas?.Dispose();
         _stream.Dispose();
         _shared.Release();
     }
@@ -240,21 +257,24 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
         return _scratch!.View(type, rows, columns);
     }
 
-    private void Launch<T>(in KernelId id, in LaunchShape shape, T arguments)
+    internal void Launch<T>(in KernelId id, in LaunchShape shape, T arguments)
         where T : unmanaged
     {
         LoadedKernel loaded = _shared.Kernels.Get(id);
         loaded.Kernel.Launch(_stream, shape, arguments);
-        CollectionsMarshal.GetValueRefOrAddDefault(_launches, loaded, out _)++;
+        CollectionsMarshal.GetValueRefOrAddDefault(_recorded ?? _launches, loaded, out _)++;
     }
 
-    private static Macro Element(TensorType type) => new("ELEMENT", type switch
+    internal static Macro Element(TensorType type) => new("ELEMENT", type switch
     {
         TensorType.F32 => 0,
         TensorType.BF16 => 1,
         TensorType.F16 => 2,
         _ => throw new ArgumentException($"no kernel takes tensors of type {type}"),
     });
+
+    // Rows of a matrix begin at multiples of 16 bytes.
+    private static int ImportStride(int columns) => (columns + 7) / 8 * 8;
 
     private static int Blocks(long count, int each) => checked((int)((count + each - 1) / each));
 
@@ -284,7 +304,7 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     }
 
     /// <summary>The context and its kernels, let go with the last queue that uses them.</summary>
-    private sealed class SharedContext(CudaContext context, KernelLibrary kernels, string name)
+    private sealed class SharedContext(CudaContext context, KernelLibrary kernels, string name, CudaOptions options)
     {
         private int _users = 1;
 
@@ -293,6 +313,8 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
         public KernelLibrary Kernels => kernels;
 
         public string Name => name;
+
+        public CudaOptions Options => options;
 
         public void Acquire() => Interlocked.Increment(ref _users);
 
