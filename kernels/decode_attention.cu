@@ -8,12 +8,15 @@
 // Launch   (kv_heads * parts, splits) blocks of 128 threads. GROUP query heads of one KV head in a block: parts * GROUP of them share a
 //          KV head. SHARED_BYTES of dynamic shared memory. A split takes ceil(pages / splits) neighbouring pages: the launch does not depend
 //          on the length, so that a captured graph serves every step.
-// Bytes    each row of K and V once, 4 * HEAD_DIM; partials written once, 4 * GROUP * (HEAD_DIM + 2) a block. 4 * HEAD_DIM operations
+// Bytes    each row of K and V once, 4 * DIM (640 rows of 128: 1.002 times that is loaded with q and the block table); partials written once, 4 * GROUP * (HEAD_DIM + 2) a block. 4 * HEAD_DIM operations
 //          for each query head and key.
 // Why so   memory-bound: the pages come by cp.async, two in flight, past the registers; all heads of a group use them there. Keys in a
-//          layout in which four lanes read four neighbours of a row (pages.cuh), values row by row: no bank conflicts but for the last sum
-//          over the slices where CHUNKS is no multiple of 8. Rows from the length on are neither read nor waited for.
-// Tried    one thread a key (more registers, four times the reads of q); q in registers (spills from three heads of 128 on).
+//          layout in which four lanes read four neighbours of a row (pages.cuh), values row by row: no bank conflicts. Rows from
+//          the length on are not read.
+// Budget   heads of 128: 66 KB of shared memory, so 2 blocks of a multiprocessor on sm_80 and 3 on sm_90, each with up to 64 KB under way; 64: 33 KB, 4 and 6
+//          (4 by registers from GROUP 4 on).
+// Tried    no least number of blocks in the launch bounds: NVRTC 11.8 then aims at more of them and spills 4 to 16 bytes (sm_80). Rows exchanged in the
+//          tile instead of among the lanes, where CHUNKS is 10: the copies then meet in a bank.
 #include "pages.cuh"
 #include "reduce.cuh"
 
@@ -120,7 +123,7 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS, BLOCKS) decode_attent
             {
                 float score = quad_sum(products[k][n]);
                 if ((threadIdx.x & 3) == (n & 3))
-                    scores[n * SCORES + (threadIdx.x >> 2) + k * (PAGE / 2)] = score;
+                    scores[n * SCORES + tile_row() + k * (PAGE / 2)] = score;
             }
         }
 

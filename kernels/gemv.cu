@@ -9,7 +9,8 @@
 // Why so   Four weights' rows at a time in 16-byte pieces, two steps ahead, are 128 bytes under way in every thread; splitting
 //          inner over the block's four warps lets even narrow products fill the device. A thread's sums, the shuffles and the
 //          last addition have one order, whatever ROWS is: a row's bits do not depend on the rows beside it.
-// Tried    not measured on a GPU.
+// Counted  (simulated GPU) 1.00 times the bytes of w and x touched; no bank conflicts.
+// Tried    ROWS 2 and 4: 8 bytes spilled for f16 on sm_90; 1 and 8 are enough. Not measured on a GPU.
 #include "epilogue.cuh"
 
 #ifndef ROWS

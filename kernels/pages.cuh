@@ -29,17 +29,15 @@ __device__ inline void widen_chunk(const element* from, float (&x)[8])
     }
 }
 
-// Where a tile that is multiplied holds a chunk. dot_tile's lanes read four neighbours of two rows at once, which have to lie in
-// eight different groups of four banks.
-__device__ inline int chunk_place(int row, int chunk)
+// dot_tile's lanes read four neighbouring chunks of two rows at once, which have to lie in eight different groups of four banks: by the
+// place of a chunk where rows begin in the same bank, else by the choice of the two rows.
+__device__ inline int chunk_place(int row, int chunk) { return row * CHUNKS + (CHUNKS % 8 == 0 ? chunk ^ (row & 1) << 2 : chunk); }
+
+// The thread's row of a tile; it has the one 32 further on as well.
+__device__ inline int tile_row()
 {
-#if CHUNKS % 8 == 0
-    return row * CHUNKS + (chunk ^ (row & 1) << 2);
-#elif CHUNKS % 4 == 0
-    return row * CHUNKS + chunk;
-#else
-    return ((row & ~3) | (row & 1) << 1 | (row >> 1 & 1)) * CHUNKS + chunk;
-#endif
+    int row = threadIdx.x >> 2;
+    return CHUNKS % 4 == 0 ? row : (row & ~3) | (row & 1) << 1 | (row >> 1 & 1);
 }
 
 // Begins to copy a tile; rows from `rows` on become zeros and are not read. DOT: for dot_tile, else row after row.
@@ -56,12 +54,12 @@ __device__ inline void load_tile(element* tile, const element* from, int rows)
     }
 }
 
-// The tile times N vectors [N][DIM] in shared memory. A thread works on rows threadIdx.x / 4 and 32 more; four lanes share a row, and
+// The tile times N vectors [N][DIM] in shared memory. A thread works on rows tile_row() and 32 more; four lanes share a row, and
 // each gets its part of the products, which quad_sum or quad_share add up.
 template <int N>
 __device__ inline void dot_tile(const element* tile, const float* vectors, float (&products)[2][N])
 {
-    int row = threadIdx.x >> 2;
+    int row = tile_row();
     int part = threadIdx.x & 3;
 #pragma unroll
     for (int n = 0; n < N; n++)

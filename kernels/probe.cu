@@ -125,7 +125,7 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS, 4) probe(
     int page = blockIdx.x;
     int first_row = blockIdx.y * rows_per_block;
     int count = min(rows_per_block, row_count - first_row);
-    int key = page * PAGE + (threadIdx.x >> 2);
+    int key = page * PAGE + tile_row();
     int part = threadIdx.x & 3;
     float totals[2] = {};
 
@@ -217,7 +217,7 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS, 4) row_log_sum_exp(
             for (int k = 0; k < 2; k++)
             {
                 float score = quad_share(products[k]);
-                int key = page * PAGE + (threadIdx.x >> 2) + k * (PAGE / 2);
+                int key = page * PAGE + tile_row() + k * (PAGE / 2);
                 if (entry + part >= group || key >= keys || !sees(view, row, heads, head, key))
                     continue;
                 score = fmaf(scale, score, view.key_bias ? view.key_bias[key] : 0.0f);
@@ -258,7 +258,7 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS, 4) value_probe(
     int page = blockIdx.x;
     int kv_head = blockIdx.z;
     int group = heads / kv_heads;
-    int key = page * PAGE + (threadIdx.x >> 2);
+    int key = page * PAGE + tile_row();
     int part = threadIdx.x & 3;
     float shares[2] = {};  // A
     float squares[2] = {}; // B
@@ -282,7 +282,7 @@ extern "C" __global__ void __launch_bounds__(TILE_THREADS, 4) value_probe(
                     for (int chunk = part; chunk < CHUNKS; chunk += 4)
                     {
                         float x[8];
-                        widen_chunk(value_tile + 8 * chunk_place((threadIdx.x >> 2) + k * (PAGE / 2), chunk), x);
+                        widen_chunk(value_tile + 8 * chunk_place(tile_row() + k * (PAGE / 2), chunk), x);
 #pragma unroll
                         for (int e = 0; e < 8; e++)
                             lengths[k] = fmaf(x[e], x[e], lengths[k]);

@@ -492,11 +492,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) segment_attention(
     }
 
     __syncwarp();
-    for (int place = lane; place < 16 * (HEAD_DIM / 8); place += 32)
+    for (int place = lane; place < 16 * CHUNKS; place += 32)
     {
-        int row = place / (HEAD_DIM / 8);
-        int chunk = place % (HEAD_DIM / 8);
-        if (row < live)
+        int row = place / CHUNKS;
+        int chunk = place % CHUNKS;
+        if (row < live && 8 * chunk < HEAD_DIM)
         {
             *(uint4*)(out + (long long)(tile.row + 16 * warp + row) * out_stride + head * HEAD_DIM + 8 * chunk) =
                 *(const uint4*)(rows + row * DIM + 8 * (chunk ^ SWIZZLE(row)));

@@ -47,6 +47,7 @@ internal static class Application
             PlanCommand.Create(),
             EvalCommand.Create(),
             TuneCommand.Create(),
+            WarmCommand.Create(),
             InspectCommand.Create(),
             PoliciesCommand.Create(),
             DoctorCommand.Create(),

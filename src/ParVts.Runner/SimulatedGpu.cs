@@ -4,7 +4,6 @@ using ParVts.Cuda.Native;
 using ParVts.Engine.Compute;
 using ParVts.Engine.Compute.Cuda;
 using ParVts.GpuSim.Driver;
-using ParVts.Runner.Output;
 
 namespace ParVts.Runner;
 
@@ -17,13 +16,13 @@ internal static class SimulatedGpu
     private static SimDriver? s_driver;
 
     /// <summary>Opens it.</summary>
+    /// <param name="options">How it is used.</param>
     /// <exception cref="CudaLibraryException">NVRTC is missing.</exception>
-    public static ComputeDevice Open()
+    public static ComputeDevice Open(CudaOptions options)
     {
         var compiler = new KernelCompiler(NvrtcApi.Load());
         s_driver = new SimDriver();
-        var options = new CudaOptions { LineInfo = true, PtxOnly = true, Warning = text => Terminal.Note($"warning: {text}") };
-        return CudaDevice.Open(s_driver.Api, compiler, CudaDeviceInfo.All(s_driver.Api)[0], Name, options);
+        return CudaDevice.Open(s_driver.Api, compiler, CudaDeviceInfo.All(s_driver.Api)[0], Name, options with { LineInfo = true, PtxOnly = true });
     }
 
     /// <summary>What went wrong on it, in more words than a driver's error has.</summary>

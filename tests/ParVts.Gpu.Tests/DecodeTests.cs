@@ -2,6 +2,7 @@ using ParVts.Engine.Compute;
 using ParVts.Engine.Compute.Cuda;
 using ParVts.Engine.Formats;
 using ParVts.Engine.Tests.Compute;
+using ParVts.GpuSim;
 
 namespace ParVts.Gpu.Tests;
 
@@ -41,6 +42,34 @@ internal sealed class DecodeTests : DeviceTest
         using TestCache cache = TestCache.Random(Gpu, new Random(1), type, 200, 1, 64);
         TestMatrix q = Random(new Random(2), TensorType.F32, 1, 128, 100);
         Compare("large scores", type, 1, 128, (device, at, y) => device.DecodeAttention(at(q), cache.On(device), 1f, y));
+    }
+
+    [TestCase(128, 2, 1)]
+    [TestCase(128, 2, 7)]
+    [TestCase(64, 4, 1)]
+    [TestCase(64, 1, 16)]
+    [TestCase(72, 2, 1)]
+    public void Decode_attention_moves_each_byte_once(int headDim, int kvHeads, int group)
+    {
+        const int Length = 640;
+        if (Gpu.Sim is null)
+            Assert.Ignore("a real GPU does not count");
+        using TestCache cache = TestCache.Random(Gpu, new Random(1), TensorType.BF16, Length, kvHeads, headDim);
+        TestMatrix q = Random(new Random(2), TensorType.F32, 1, kvHeads * group * headDim);
+        Gpu.Sim.Gpu.CountMemory = true;
+        Gpu.Device.DecodeAttention(At(q), cache.Store.Layer(0), 1f, Empty(TensorType.BF16, 1, kvHeads * group * headDim));
+        Gpu.Device.Download(At(q), q.Floats().AsSpan());
+        Gpu.Sim.Gpu.CountMemory = false;
+        LaunchCounts counts = Gpu.Sim.Counters.Kernels["decode_attention"].Last;
+        long least = 4L * Length * kvHeads * KvStore.Pad(headDim);
+        TestContext.Out.WriteLine(
+            $"{least} bytes of keys and values, {counts.Loaded.DistinctBytes} loaded, {counts.Loaded.Sectors * 32} asked of the cache, "
+            + $"{counts.Stored.DistinctBytes} stored; {counts.Shared}");
+        foreach ((int line, long conflicts) in counts.ConflictsByLine)
+            TestContext.Out.WriteLine($"line {line}: {conflicts}");
+        Assert.That(counts.Loaded.DistinctBytes, Is.LessThanOrEqualTo(1.05 * least));
+        if (headDim % 64 == 0)
+            Assert.That(counts.Shared.Conflicts, Is.Zero);
     }
 
     [Test]

@@ -46,7 +46,7 @@ internal sealed record AttentionResult(float[] Output, float[] LogSumExp, Launch
 /// </summary>
 internal sealed unsafe class DeviceAttention : IDisposable
 {
-    private const int Room = 8;
+    private const int Room = 16;
 
     private readonly TestGpu _gpu;
     private readonly List<DeviceBuffer> _buffers = [];

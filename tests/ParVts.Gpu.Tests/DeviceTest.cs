@@ -21,8 +21,11 @@ internal abstract class DeviceTest
 
     protected TestGpu Gpu => _gpu!;
 
+    /// <summary>Which device the class tests.</summary>
+    protected virtual TestGpu Open() => TestGpu.Open();
+
     [OneTimeSetUp]
-    public void OpenDevice() => _gpu = TestGpu.Open();
+    public void OpenDevice() => _gpu = Open();
 
     [TearDown]
     public void FreeMatrices()

@@ -31,15 +31,16 @@ internal sealed class ProbeTests : DeviceTest
                 device.Probe(at(probed.Q), probed.Layer(device), probed.Plan, probed.Scale, at(probed.LogSumExp), at(named), reduction, output);
         }, room: 5);
 
-        double seeing = rows.Count(row => Enumerable.Range(0, probed.Keys).Any(key => Sees(probed.Plan, row, key)));
+        double seeing = rows.Sum(row => Enumerable.Range(0, probed.Heads).Count(head => Enumerable.Range(0, probed.Keys).Any(key => Sees(probed.Plan, row, head, key))));
         Assert.That(seeing, Is.Positive);
-        double expected = reduction switch { ProbeReduction.Heads => seeing, ProbeReduction.Rows => probed.Heads * seeing / rows.Length, _ => seeing / rows.Length };
+        double expected = seeing / (reduction switch { ProbeReduction.Heads => probed.Heads, ProbeReduction.Rows => rows.Length, _ => probed.Heads * rows.Length });
         Assert.That(actual.Sum(x => (double)x), Is.EqualTo(expected).Within(1e-4 * expected), "probabilities add up to 1");
         for (int i = 0; i < actual.Length; i++)
         {
-            int key = i % probed.Keys;
-            bool seen = reduction == ProbeReduction.Heads ? Sees(probed.Plan, rows[i / probed.Keys], key) : rows.Any(row => Sees(probed.Plan, row, key));
-            if (!seen)
+            (int line, int key) = (i / probed.Keys, i % probed.Keys);
+            IEnumerable<int> itsRows = reduction == ProbeReduction.Heads ? [rows[line]] : rows;
+            IEnumerable<int> itsHeads = reduction == ProbeReduction.Rows ? [line] : Enumerable.Range(0, probed.Heads);
+            if (!itsRows.Any(row => itsHeads.Any(head => Sees(probed.Plan, row, head, key))))
                 Assert.That(actual[i], Is.Zero, $"nobody sees key {key}");
         }
     }
@@ -106,11 +107,14 @@ internal sealed class ProbeTests : DeviceTest
             1 => (64, 2, 1), 2 => (16, 1, 3), 3 => (128, 1, 7), 4 => (72, 3, 2), 5 => (80, 2, 5), _ => (32, 1, 1),
         };
         int cached = random.Next(0, 140);
+        int last = cached + Rows - (seed > 3 ? 1 : 0);
         var plan = new AttentionPlan();
         switch (seed % 3)
         {
             case 0:
-                plan.SetCausal(Rows, cached);
+                plan.AddSegment(0, Rows);
+                plan.AddRange(new KeyRange(0, cached, KeyRule.Full));
+                plan.AddRange(new KeyRange(cached, last, KeyRule.Diagonal));
                 break;
             case 1:
                 // A prefix, then two paths that share it and nothing else; the last row sees one of them.
@@ -122,7 +126,7 @@ internal sealed class ProbeTests : DeviceTest
                 plan.AddRange(new KeyRange(cached + 10, cached + 40, KeyRule.Diagonal));
                 plan.AddSegment(40, Rows);
                 plan.AddRange(new KeyRange(0, cached + 10, KeyRule.Full));
-                plan.AddRange(new KeyRange(cached + 40, cached + Rows, KeyRule.Diagonal));
+                plan.AddRange(new KeyRange(cached + 40, last, KeyRule.Diagonal));
                 break;
             default:
                 // A grid with windows behind cached keys; rows that see nothing; a question.
@@ -130,11 +134,13 @@ internal sealed class ProbeTests : DeviceTest
                 plan.AddRange(new KeyRange(0, Math.Min(cached, 5), KeyRule.Full));
                 plan.AddRange(new KeyRange(cached, cached + 63, KeyRule.Window, Window: 5, GridWidth: 9));
                 plan.AddSegment(70, Rows);
-                plan.AddRange(new KeyRange(cached + 70, cached + Rows, KeyRule.Diagonal));
+                plan.AddRange(new KeyRange(cached + 70, last, KeyRule.Diagonal));
                 break;
         }
 
         int heads = kvHeads * group;
+        if (seed > 3)
+            Mask(plan, random, cached + Rows, heads);
         TestMatrix q = Random(random, TensorType.F32, Rows, heads * headDim, 2);
         TestCache cache = TestCache.Random(Gpu, random, type, cached + Rows, kvHeads, headDim);
         TestMatrix logSumExp = Random(random, TensorType.F32, Rows, heads);
@@ -160,8 +166,10 @@ internal sealed class ProbeTests : DeviceTest
                 squares[i] += T.CreateChecked(x) * T.CreateChecked(x);
             for (int key = 0; key < probed.Keys; key++)
             {
-                for (int head = 0; head < probed.Heads && Sees(probed.Plan, rows[i], key); head++)
+                for (int head = 0; head < probed.Heads; head++)
                 {
+                    if (!Sees(probed.Plan, rows[i], head, key))
+                        continue;
                     T score = T.Zero;
                     T projection = T.Zero;
                     T length = T.Zero;
@@ -173,7 +181,8 @@ internal sealed class ProbeTests : DeviceTest
                         length += v * v;
                     }
 
-                    T p = T.Exp(score * T.CreateChecked(probed.Scale) - T.CreateChecked(lse[rows[i] * probed.Heads + head]));
+                    T bias = probed.Plan.KeyBias.IsEmpty ? T.Zero : T.CreateChecked(probed.Plan.KeyBias[key]);
+                    T p = T.Exp(score * T.CreateChecked(probed.Scale) + bias - T.CreateChecked(lse[rows[i] * probed.Heads + head]));
                     sums[2 * i * probed.Keys + key] += p * projection;
                     sums[(2 * i + 1) * probed.Keys + key] += p * p * length;
                 }
@@ -190,18 +199,32 @@ internal sealed class ProbeTests : DeviceTest
         return (T.CreateChecked(layer.Keys(key / KvStore.PageRows, kvHead)[place]), T.CreateChecked(layer.Values(key / KvStore.PageRows, kvHead)[place]));
     }
 
-    private static bool Sees(AttentionPlan plan, int row, int key)
+    private static bool Sees(AttentionPlan plan, int row, int head, int key)
     {
         foreach (QuerySegment segment in plan.Segments)
         {
             foreach (KeyRange range in plan.RangesOf(segment))
             {
-                if (row >= segment.Start && row < segment.End && range.Sees(row - segment.Start, key))
+                if (row >= segment.Start && row < segment.End && !plan.Skips(range, head) && plan.Sees(range, row - segment.Start, key))
                     return true;
             }
         }
 
         return false;
+    }
+
+    // Every fifth key is not there, every key has a bias, and some heads leave out a range of the last segment.
+    private static void Mask(AttentionPlan plan, Random random, int keys, int heads)
+    {
+        uint[] mask = new uint[(keys + 31) / 32];
+        for (int key = 0; key < keys; key++)
+            mask[key / 32] |= key % 5 == 3 ? 0 : 1u << (key % 32);
+        plan.SetKeyMask(mask);
+        plan.SetKeyBias([.. Enumerable.Range(0, keys).Select(_ => random.NextSingle())]);
+        uint[] skipping = new uint[(heads + 31) / 32];
+        skipping[0] = 0b101;
+        int number = plan.AddHeadMask(skipping);
+        plan.AddRange(new KeyRange(keys - 1, keys, KeyRule.Full, Heads: number));
     }
 
     private sealed record Case(

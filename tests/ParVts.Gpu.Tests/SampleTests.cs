@@ -1,4 +1,5 @@
 using ParVts.Engine.Compute.Cuda;
+using ParVts.Engine.Compute;
 using ParVts.Engine.Generation;
 
 namespace ParVts.Gpu.Tests;

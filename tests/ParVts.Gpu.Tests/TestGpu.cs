@@ -33,20 +33,21 @@ internal sealed class TestGpu : IDisposable
 
     /// <summary>Opens it.</summary>
     /// <param name="architecture">What the simulated GPU is.</param>
-    public static TestGpu Open(int architecture = 80)
+    /// <param name="cublas">Multiply with cuBLAS: the simulated GPU's, or the system's.</param>
+    public static TestGpu Open(int architecture = 80, bool cublas = false)
     {
         KernelCompiler compiler = TestCompiler.Require();
         if (RealName is string name)
         {
             DriverApi driver = DriverApi.Load();
             CudaDeviceInfo info = CudaDeviceInfo.All(driver)[int.Parse(name["cuda:".Length..], System.Globalization.CultureInfo.InvariantCulture)];
-            return new TestGpu(CudaDevice.Open(driver, compiler, info, name, new CudaOptions { CacheFolder = s_cache }), null);
+            return new TestGpu(CudaDevice.Open(driver, compiler, info, name, new CudaOptions { CacheFolder = s_cache, Cublas = cublas ? CublasApi.Load() : null }), null);
         }
 
         var sim = new SimDriver(architecture);
         CudaDevice device = CudaDevice.Open(
             sim.Api, compiler, CudaDeviceInfo.All(sim.Api)[0], "sim",
-            new CudaOptions { CacheFolder = s_cache, LineInfo = true, PtxOnly = true });
+            new CudaOptions { CacheFolder = s_cache, LineInfo = true, PtxOnly = true, Cublas = cublas ? new CublasApi(sim.Cublas.Functions) : null });
         return new TestGpu(device, sim);
     }
 

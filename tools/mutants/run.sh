@@ -142,7 +142,7 @@ mutant "the trace counts half of the pairs' work" $engine/Scheduling/ScheduleTra
 
 # Kernels, on the simulated GPU.
 use ParVts.GpuSim.Tests
-require Product A_row_depends A_row_of_a_few Norm Rows_move Rows_merge_and_fuse Embed Patchify
+require Product A_row_depends A_row_of_a_few Tiles_meet_no_bank_twice Norm Rows_move Rows_merge_and_fuse Embed Patchify
 mutant "a barrier of the pipeline is left out" kernels/matmul.cu \
     '        __syncthreads();' '' Product
 mutant "the pipeline waits for one copy too few" kernels/matmul.cu \
@@ -159,6 +159,8 @@ mutant "the last group of tiles is taken for a full one" kernels/matmul.cu \
     'min(GROUP, tiles_m - group * GROUP)' 'GROUP' Product
 mutant "a tile shape adds in another order" kernels/matmul.cu \
     'for (int k = 0; k < PIECES; k += 2)' 'for (int k = DEPTH == 64 ? PIECES - 2 : 0; k >= 0 && k < PIECES; k += DEPTH == 64 ? -2 : 2)' A_row_depends
+mutant "rows of a buffer lie in the same banks" kernels/matmul.cu \
+    '(row >> 1) & 3 : row & 7' '0 : 0' Tiles_meet_no_bank_twice
 mutant "the bias is forgotten" kernels/epilogue.cuh \
     'if (bias)' 'if (bias && columns < 0)' Product
 mutant "few rows: a warp's share is lost" kernels/gemv.cu \
@@ -202,6 +204,38 @@ mutant "attention: a page is read beyond its keys" $attention \
 mutant "attention: tiles go on beyond their diagonal" $attention \
     'end = min(end, start + tile.place + tile.rows);' '' Path_tiles_cost
 mutant "attention: keys lie unswizzled" $attention '#define SWIZZLE(row) ((row) & 7)' '#define SWIZZLE(row) 0' No_access_meets
+
+require Decode_attention A_step_reads Rows_are_rotated Kept_keys Probes_are_the_plans Value_probes
+mutant "rows behind the length are read" kernels/pages.cuh \
+    'row < rows ? 16 : 0' '16' Decode_attention
+mutant "what was summed before is not rescaled" kernels/decode_attention.cu \
+    'attended[h][e] *= correction;' '' Decode_attention
+mutant "a page is overwritten while it is read" kernels/decode_attention.cu \
+    'copy_wait<1>();
+        __syncthreads();' 'copy_wait<1>();' Decode_attention
+mutant "values are used before they came" kernels/decode_attention.cu \
+    'copy_wait<2>();' 'copy_wait<3>();' Decode_attention
+mutant "a step forgets the rows before it" kernels/decode_attention.cu \
+    'length + (length_at ? *length_at : 0)' 'length' A_step_reads
+mutant "an empty split counts" kernels/decode_combine.cu \
+    'if (row[head_dim + 1] == 0.0f)
+                continue;' '' Decode_attention
+mutant "half of a head turns the other way" kernels/rope_store.cu \
+    'y.x * c.x + x.x * s.x' 'y.x * c.x - x.x * s.x' Rows_are_rotated
+mutant "a head's padding is not cleared" kernels/rope_store.cu \
+    'd < DIM; d +=' 'd < HEAD_DIM; d +=' Rows_are_rotated
+mutant "a row is moved before its place is read" kernels/pages.cu \
+    '        __syncthreads();' '' Kept_keys
+mutant "a probe sees one key too many" kernels/probe.cu \
+    'sees(view.ranges[i], row.place, key)' 'sees(view.ranges[i], row.place + 1, key)' Probes_are_the_plans
+mutant "a probe looks through skipped ranges" kernels/probe.cu \
+    'return !skips(view.ranges[i], view.head_masks, heads, head);' 'return true;' Probes_are_the_plans
+mutant "a probe loses its last part" kernels/probe.cu \
+    'p < count; p++' 'p + 1 < count; p++' Probes_are_the_plans
+mutant "probabilities are not squared" kernels/probe.cu \
+    'fmaf(p * p, lengths[k]' 'fmaf(p, lengths[k]' Value_probes
+mutant "a probe forgets the keys' biases" kernels/probe.cu \
+    '(view.key_bias ? view.key_bias[at] : 0.0f) - lse[(long long)(lse_of_rows ? row.row : first_row' '0.0f - lse[(long long)(lse_of_rows ? row.row : first_row' Probes_are_the_plans
 
 [ ${#rows[@]} -gt 0 ] || { echo "mutants: there is none with '$only' in its name" >&2; exit 2; }
 echo "| planted fault | in | test | |"

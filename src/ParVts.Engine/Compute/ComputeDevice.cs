@@ -173,6 +173,10 @@ public abstract class ComputeDevice : IDisposable
     /// <param name="counts">[1, n] I32.</param>
     public abstract void Increment(in Tensor counts);
 
+    /// <summary>A sampler beside the logits; null where the host is beside them anyway.</summary>
+    /// <param name="vocabulary">Tokens that there are.</param>
+    public virtual DeviceSampler? CreateSampler(int vocabulary) => null;
+
     /// <summary>
     /// The host queues operations before their operands are there: reading one back is a wait that it does not need where sizes
     /// are known (contract P2).

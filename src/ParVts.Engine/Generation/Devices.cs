@@ -47,7 +47,21 @@ internal static class Devices
                 + $"the kernels need {CudaDevice.LeastArchitecture / 10}.{CudaDevice.LeastArchitecture % 10} (Ampere) or newer. Use --device cpu");
         }
 
-        return CudaDevice.Open(driver, new KernelCompiler(NvrtcApi.Load()), info, options.Device, new CudaOptions { Warning = options.Warning });
+        CudaOptions cuda = options.Cuda with { Cublas = options.Cuda.Cublas ?? TryLoadCublas(), Warning = options.Warning };
+        return CudaDevice.Open(driver, new KernelCompiler(NvrtcApi.Load()), info, options.Device, cuda);
+    }
+
+    // It is quicker where it is there; our own kernels serve where it is not.
+    private static CublasApi? TryLoadCublas()
+    {
+        try
+        {
+            return CublasApi.Load();
+        }
+        catch (CudaLibraryException)
+        {
+            return null;
+        }
     }
 
     // What is missing is no error here: nobody asked for a GPU.

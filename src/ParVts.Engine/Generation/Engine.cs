@@ -1,6 +1,6 @@
 using System.Diagnostics;
 using ParVts.Engine.Compute;
-using ParVts.Engine.Compute.Cpu;
+using ParVts.Engine.Compute.Cuda;
 using ParVts.Engine.Formats;
 using ParVts.Engine.Imaging;
 using ParVts.Engine.Models;
@@ -17,6 +17,9 @@ public sealed record EngineOptions
 
     /// <summary>Opens the device in place of <see cref="Device"/>: a host's own, or a simulated one. The engine disposes it.</summary>
     public Func<ComputeDevice>? OpenDevice { get; init; }
+
+    /// <summary>How a GPU is used; <see cref="Warning"/> serves it, too.</summary>
+    public CudaOptions Cuda { get; init; } = new();
 
     /// <summary>Threads that compute on the CPU; 0 for one a physical core.</summary>
     public int Threads { get; init; }

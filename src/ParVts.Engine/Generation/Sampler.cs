@@ -1,3 +1,5 @@
+using ParVts.Engine.Compute;
+
 namespace ParVts.Engine.Generation;
 
 /// <summary>

@@ -21,8 +21,7 @@ public sealed partial class Session
         plan.Require(_engine.Options.MemoryCap);
         _run.Prepare(needs);
 
-        var sampler = new Sampler(options, _logits.Length);
-        sampler.Observe(prompt.Ids);
+        Sampler? sampler = BeginSampling(prompt, options, limit);
         var tokens = new List<int>(limit);
         _textLength = 0;
         _promptLogits = null;
@@ -244,11 +243,11 @@ public sealed partial class Session
     }
 
     private FinishReason Decode(
-        Prompt prompt, GenerationOptions options, int limit, Sampler sampler, List<int> tokens, TextSink? onText,
+        Prompt prompt, GenerationOptions options, int limit, Sampler? sampler, List<int> tokens, TextSink? onText,
         Stopwatch watch, ref double first, CancellationToken stop)
     {
         var filter = new StopFilter(options.Stop);
-        int[] endOfSequence = options.IgnoreEndOfSequence ? [] : _engine.GenerationDefaults.EosTokenIds;
+        int[] endOfSequence = EndOfSequence(options);
         _detokenizer?.Reset();
         FinishReason finish = FinishReason.Length;
         while (tokens.Count < limit)
@@ -265,6 +264,10 @@ public sealed partial class Session
                 _run.Step(tokens[^1], position, _policy.CompactPositions);
                 _cachedIds.Add(tokens[^1]);
                 AfterStep(tokens.Count);
+            }
+            else
+            {
+                _run.Sampler?.Choose(_run.Logits);
             }
 
             int token = Choose(sampler);
@@ -301,12 +304,40 @@ public sealed partial class Session
         return finish;
     }
 
-    private int Choose(Sampler sampler)
+    private int[] EndOfSequence(GenerationOptions options) => options.IgnoreEndOfSequence ? [] : _engine.GenerationDefaults.EosTokenIds;
+
+    // Where the device chooses tokens, the host has no sampler.
+    private Sampler? BeginSampling(Prompt prompt, GenerationOptions options, int limit)
     {
-        _device.Download<float>(_run.Logits, _logits);
+        if (_run.Sampler is DeviceSampler device)
+        {
+            var rules = new SamplingRules(options.Temperature, options.TopK, options.TopP, options.MinP, options.RepetitionPenalty);
+            device.Begin(rules, options.Seed, limit, EndOfSequence(options), prompt.Ids);
+            return null;
+        }
+
+        var sampler = new Sampler(options, _logits.Length);
+        sampler.Observe(prompt.Ids);
+        return sampler;
+    }
+
+    private int Choose(Sampler? sampler)
+    {
         Sink?.Invoke("logits", _run.Logits);
-        int token = sampler.Next(_logits);
-        if (sampler.SawNaN)
+        int token;
+        bool sawNaN;
+        if (sampler is null)
+        {
+            (token, sawNaN) = _run.Sampler!.Read();
+        }
+        else
+        {
+            _device.Download<float>(_run.Logits, _logits);
+            token = sampler.Next(_logits);
+            sawNaN = sampler.SawNaN;
+        }
+
+        if (sawNaN)
             _engine.WarnNaN();
         if (token < 0)
         {

@@ -17,7 +17,7 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
     private readonly float[] _frequencies = new float[config.HeadDim / 2];
     private readonly int[] _stepPosition = new int[3];
     private readonly int[] _stepId = new int[1];
-    private Action<DecoderWorkspace, KvStore, bool>? _step;
+    private Action<DecoderWorkspace, KvStore, bool, DeviceSampler?>? _step;
     private readonly float _scale = 1f / MathF.Sqrt(config.HeadDim);
 
     /// <summary>Writes the embeddings of <paramref name="ids"/> to rows <paramref name="first"/> … of the hidden rows.</summary>
@@ -79,15 +79,20 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
     /// <param name="token">The token's id.</param>
     /// <param name="position">Its rotary position.</param>
     /// <param name="compact">Its position in each layer is that layer's length instead.</param>
-    public void Step(DecoderWorkspace workspace, KvStore kv, int token, int position, bool compact)
+    /// <param name="sampler">Has chosen the token, and chooses the next one at the end of the step; null where the host does.</param>
+    public void Step(DecoderWorkspace workspace, KvStore kv, int token, int position, bool compact, DeviceSampler? sampler)
     {
         kv.PrepareStep();
-        _stepId[0] = token;
-        device.Upload<int>(_stepId, workspace.Ids with { Columns = 1, Stride = 1 });
+        if (sampler is null)
+        {
+            _stepId[0] = token;
+            device.Upload<int>(_stepId, workspace.Ids with { Columns = 1, Stride = 1 });
+        }
+
         _stepPosition.AsSpan().Fill(position);
         device.Upload<int>(_stepPosition, workspace.Positions.Slice(0, 1));
         SetFrequencies(workspace, position + 1);
-        _recording.Run(workspace, kv, compact, _step ??= RunStep);
+        _recording.Run(workspace, kv, compact, sampler, _step ??= RunStep);
         kv.CommitStep();
     }
 
@@ -98,9 +103,10 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
     public static string Stage(string name, int layer) => name + "." + layer.ToString(CultureInfo.InvariantCulture);
 
     // All that a step reads, its length and position included, lies in device memory: the same operations for every step.
-    private void RunStep(DecoderWorkspace workspace, KvStore kv, bool compact)
+    private void RunStep(DecoderWorkspace workspace, KvStore kv, bool compact, DeviceSampler? sampler)
     {
-        device.Embed(weights.Embedding, workspace.Ids with { Columns = 1, Stride = 1 }, workspace.Hidden.Slice(0, 1));
+        Tensor token = sampler?.Token ?? workspace.Ids with { Columns = 1, Stride = 1 };
+        device.Embed(weights.Embedding, token, workspace.Hidden.Slice(0, 1));
         Tensor rotary = workspace.Rotary.Slice(0, 1);
         if (!compact)
             device.RotaryTable(workspace.Positions.Slice(0, 1), workspace.Frequencies, rotary);
@@ -114,6 +120,7 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
 
         ComputeLogits(workspace, 0);
         device.Increment(kv.DeviceLengths);
+        sampler?.Choose(workspace.Logits);
     }
 
     private void SetPositions(DecoderWorkspace workspace, ReadOnlySpan<int> rope)

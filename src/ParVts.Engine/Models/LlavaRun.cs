@@ -38,6 +38,7 @@ internal sealed class LlavaRun : IDisposable
         _decoder = new Decoder(device, model.Decoder, text);
         _tower = new VisionTower(device, model.Vision, model.Config.Vision);
         Kv = new KvStore(device, text.Layers, text.KeyValueHeads, text.HeadDim, model.InputType);
+        Sampler = device.CreateSampler(text.VocabularySize);
     }
 
     /// <summary>The decoder's cache.</summary>
@@ -137,7 +138,10 @@ internal sealed class LlavaRun : IDisposable
         _decoder.Prefill(_activations!, Kv, policy, state, trace, progress, sink, cancellation);
 
     /// <inheritdoc cref="Decoder.Step"/>
-    public void Step(int token, int position, bool compact) => _decoder.Step(_activations!, Kv, token, position, compact);
+    public void Step(int token, int position, bool compact) => _decoder.Step(_activations!, Kv, token, position, compact, Sampler);
+
+    /// <summary>Chooses tokens on the device; null where the host does it.</summary>
+    public DeviceSampler? Sampler { get; }
 
     /// <summary>Thins a layer's cache to these rows, ascending.</summary>
     /// <exception cref="PolicyException">A row is not there, or they do not ascend.</exception>
@@ -167,6 +171,7 @@ internal sealed class LlavaRun : IDisposable
     public void Dispose()
     {
         _decoder.Dispose();
+        Sampler?.Dispose();
         Kv.Dispose();
         _visionKv?.Dispose();
         _memory?.Dispose();

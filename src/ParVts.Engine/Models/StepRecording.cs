@@ -8,28 +8,35 @@ namespace ParVts.Engine.Models;
 /// </summary>
 internal sealed class StepRecording(ComputeDevice device) : IDisposable
 {
-    private (DecoderWorkspace? Workspace, int Layout, bool Compact) _seen;
+    private (DecoderWorkspace? Workspace, int Cache, bool Compact, DeviceSampler? Sampler, int? Sampling) _seen;
     private DeviceRecording? _recording;
 
     /// <summary>Does the step.</summary>
-    public void Run(DecoderWorkspace workspace, KvStore kv, bool compact, Action<DecoderWorkspace, KvStore, bool> step)
+    /// <param name="workspace">The activations.</param>
+    /// <param name="kv">The cache.</param>
+    /// <param name="compact">Positions are the layers' own lengths.</param>
+    /// <param name="sampler">Chooses the token at the end; null where the host does.</param>
+    /// <param name="step">The operations, given all of these.</param>
+    public void Run(
+        DecoderWorkspace workspace, KvStore kv, bool compact, DeviceSampler? sampler, Action<DecoderWorkspace, KvStore, bool, DeviceSampler?> step)
     {
-        (DecoderWorkspace? Workspace, int Layout, bool Compact) now = (workspace, kv.Layout, compact);
+        (DecoderWorkspace? Workspace, int Cache, bool Compact, DeviceSampler? Sampler, int? Sampling) now =
+            (workspace, kv.Layout, compact, sampler, sampler?.Layout);
         if (_seen != now)
         {
             Forget();
-            step(workspace, kv, compact);
+            step(workspace, kv, compact, sampler);
             _seen = now;
         }
         else if (device.CanRecord)
         {
             // The first step has loaded every kernel; a recording must not.
-            _recording ??= Record(workspace, kv, compact, step);
+            _recording ??= Record(workspace, kv, compact, sampler, step);
             device.Replay(_recording);
         }
         else
         {
-            step(workspace, kv, compact);
+            step(workspace, kv, compact, sampler);
         }
     }
 
@@ -37,8 +44,9 @@ internal sealed class StepRecording(ComputeDevice device) : IDisposable
     public void Dispose() => Forget();
 
     // Apart, since the closure is made where its variables begin: a replay allocates nothing.
-    private DeviceRecording Record(DecoderWorkspace workspace, KvStore kv, bool compact, Action<DecoderWorkspace, KvStore, bool> step) =>
-        device.Record(() => step(workspace, kv, compact));
+    private DeviceRecording Record(
+        DecoderWorkspace workspace, KvStore kv, bool compact, DeviceSampler? sampler, Action<DecoderWorkspace, KvStore, bool, DeviceSampler?> step) =>
+        device.Record(() => step(workspace, kv, compact, sampler));
 
     private void Forget()
     {

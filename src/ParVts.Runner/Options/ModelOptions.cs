@@ -2,6 +2,8 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Text.RegularExpressions;
+using ParVts.Cuda.Compilation;
+using ParVts.Engine.Compute.Cuda;
 using ParVts.Engine.Generation;
 using ParVts.Runner.Output;
 
@@ -28,6 +30,16 @@ internal sealed partial class ModelOptions
     {
         Description = "Threads that compute on the CPU; 0 for one a physical core.",
         HelpName = "N",
+    };
+
+    private readonly Option<bool> _noGraphs = new("--no-graphs")
+    {
+        Description = "On a GPU, launch every kernel of a decode step by itself, as profilers want it.",
+    };
+
+    private readonly Option<bool> _profileKernels = new("--profile-kernels")
+    {
+        Description = "On a GPU, compile kernels with line numbers and put their sources on disk, where profilers find them.",
     };
 
     private readonly Option<bool> _noMap = new("--no-map")
@@ -61,6 +73,8 @@ internal sealed partial class ModelOptions
         command.Options.Add(_threads);
         command.Options.Add(_noMap);
         command.Options.Add(_memoryCap);
+        command.Options.Add(_noGraphs);
+        command.Options.Add(_profileKernels);
     }
 
     /// <summary>The memory cap in bytes, or null for none.</summary>
@@ -70,18 +84,28 @@ internal sealed partial class ModelOptions
     public InferenceEngine Open(ParseResult parse, bool capped = true)
     {
         string device = parse.GetRequiredValue(_device);
+        var cuda = new CudaOptions
+        {
+            Graphs = !parse.GetValue(_noGraphs),
+            LineInfo = parse.GetValue(_profileKernels),
+            SourceFolder = parse.GetValue(_profileKernels) ? Path.Combine(KernelCache.DefaultFolder, "sources") : null,
+            Warning = Warn,
+        };
         var options = new EngineOptions
         {
             Device = device,
-            OpenDevice = device == SimulatedGpu.Name ? SimulatedGpu.Open : null,
+            Cuda = cuda,
+            OpenDevice = device == SimulatedGpu.Name ? () => SimulatedGpu.Open(cuda) : null,
             Threads = parse.GetValue(_threads),
             Map = !parse.GetValue(_noMap),
             MemoryCap = capped ? parse.GetValue(_memoryCap) : null,
-            Warning = text => Terminal.Note($"warning: {text}"),
+            Warning = Warn,
         };
         using var progress = new ProgressDisplay("loading");
         return InferenceEngine.Open(parse.GetRequiredValue(_model), options);
     }
+
+    private static void Warn(string text) => Terminal.Note($"warning: {text}");
 
     private static long? ParseBytes(ArgumentResult result)
     {

@@ -28,6 +28,17 @@ public sealed class AttentionTests : IDisposable
         Compare($"seed {seed}, head size {headDim}, {rows} rows, {keys} keys", random, plan, rows, keys, heads, kvHeads, headDim, peak);
     }
 
+    [Test]
+    public void Masks_and_biases_keep_the_budget([Values(32, 128)] int headDim, [Range(1, 20)] int seed)
+    {
+        var random = new Random(seed);
+        int keys = random.Next(100, 260);
+        int rows = random.Next(40, 130);
+        var plan = new AttentionPlan();
+        RandomPlan(plan, random, rows, keys, random);
+        Compare($"seed {seed}, head size {headDim}, {rows} rows, {keys} keys", random, plan, rows, keys, 4, 2, headDim, 1);
+    }
+
     [TestCase(1, 0)]
     [TestCase(48, 16)]
     [TestCase(577, 0)]
@@ -105,7 +116,7 @@ public sealed class AttentionTests : IDisposable
         var random = new Random(seed);
         var plan = new AttentionPlan();
         int rows = random.Next(1, 60);
-        RandomPlan(plan, random, rows, random.Next(1, 80));
+        RandomPlan(plan, random, rows, random.Next(1, 80), random);
         long expected = 0;
         long ofHeads = 0;
         foreach (QuerySegment segment in plan.Segments.ToArray())
@@ -156,15 +167,15 @@ public sealed class AttentionTests : IDisposable
     }
 
     // Up to three segments with gaps between, each with ranges that do not overlap.
-    private static void RandomPlan(AttentionPlan plan, Random random, int rows, int keys)
+    private static void RandomPlan(AttentionPlan plan, Random random, int rows, int keys, Random? masks = null)
     {
-        int headMasks = random.Next(3);
+        int headMasks = masks?.Next(3) ?? 0;
         for (int i = 0; i < headMasks; i++)
-            plan.AddHeadMask([(uint)random.Next(8)]);
-        if (random.Next(3) == 0)
-            plan.SetKeyMask([.. Enumerable.Range(0, (keys + 31) / 32).Select(_ => random.Next(4) == 0 ? 0u : (uint)random.NextInt64())]);
-        if (random.Next(3) == 0)
-            plan.SetKeyBias([.. Enumerable.Range(0, keys).Select(_ => MathF.Log(random.Next(1, 9)))]);
+            plan.AddHeadMask([(uint)masks!.Next(8)]);
+        if (masks?.Next(2) == 0)
+            plan.SetKeyMask([.. Enumerable.Range(0, (keys + 31) / 32).Select(_ => masks.Next(4) == 0 ? 0u : (uint)masks.NextInt64())]);
+        if (masks?.Next(2) == 0)
+            plan.SetKeyBias([.. Enumerable.Range(0, keys).Select(_ => MathF.Log(masks.Next(1, 9)))]);
         int row = random.Next(0, Math.Max(1, rows / 3));
         while (row < rows)
         {
@@ -176,7 +187,7 @@ public sealed class AttentionTests : IDisposable
                 int last = Math.Min(keys, key + random.Next(1, keys + 1));
                 plan.AddRange(new KeyRange(
                     key, last, (KeyRule)random.Next(3), (ValueRule)random.Next(3), random.Next(keys), 2 * random.Next(3) + 1, random.Next(1, 12),
-                    random.Next(-1, headMasks)));
+                    masks?.Next(-1, headMasks) ?? -1));
                 key = last + random.Next(0, 9);
             }
 

@@ -16,6 +16,7 @@ internal static unsafe partial class SegmentAttention
         private readonly int _rows;
         private readonly int _headDim;
         private readonly int _padded;
+        private readonly float _scale;
         private readonly float* _queries;
         private readonly float* _scores;
         private readonly float* _output;
@@ -34,6 +35,9 @@ internal static unsafe partial class SegmentAttention
             _rows = Math.Min(TileRows, segment.End - _firstRow);
             _headDim = work->Layer.HeadDim;
             _padded = work->Layer.PaddedHeadDim;
+
+            // Biases belong to scaled scores.
+            _scale = work->KeyBias == null ? work->Scale : 1f;
             float* scratch = work->Scratch + worker * work->ScratchFloats;
             _queries = scratch;
             _scores = _queries + TileRows * _padded;
@@ -103,7 +107,7 @@ internal static unsafe partial class SegmentAttention
                 if (!_work->LogSumExp.IsEmpty)
                 {
                     _work->LogSumExp.Floats[(long)(_firstRow + row) * _work->LogSumExp.Stride + _head] =
-                        sum == 0f ? float.NegativeInfinity : _maximum[row] * _work->Scale + MathF.Log(sum);
+                        sum == 0f ? float.NegativeInfinity : _maximum[row] * _scale + MathF.Log(sum);
                 }
             }
         }
@@ -181,15 +185,15 @@ internal static unsafe partial class SegmentAttention
             }
         }
 
-        // The softmax multiplies by the scale later on.
         private void AddBias(int page, int from, int to)
         {
+            Vector256<float> scale = Vector256.Create(_work->Scale);
             for (int key = from; key < to; key++)
             {
-                Vector256<float> bias = Vector256.Create(_work->KeyBias[page * PageRows + key] / _work->Scale);
+                Vector256<float> bias = Vector256.Create(_work->KeyBias[page * PageRows + key]);
                 float* scores = _scores + key * TileRows;
                 for (int row = 0; row < TileRows; row += 8)
-                    (Vector256.Load(scores + row) + bias).Store(scores + row);
+                    Vector256.FusedMultiplyAdd(Vector256.Load(scores + row), scale, bias).Store(scores + row);
             }
         }
 
@@ -242,7 +246,7 @@ internal static unsafe partial class SegmentAttention
         private bool Softmax(int from, int to, bool keepMass)
         {
             Vector256<float> changed = default;
-            Vector256<float> scale = Vector256.Create(_work->Scale);
+            Vector256<float> scale = Vector256.Create(_scale);
             for (int column = 0; column < _rows; column += 8)
             {
                 float* scores = _scores + column;

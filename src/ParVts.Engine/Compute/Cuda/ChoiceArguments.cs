@@ -49,16 +49,16 @@ internal struct SampleArguments
     public ulong Seen;
     public float Penalty;
 
-    /// <summary><see cref="Generation.SampleWeight.Inverse"/> of the temperature.</summary>
+    /// <summary><see cref="SampleWeight.Inverse"/> of the temperature.</summary>
     public float Inverse;
 
     /// <summary>0 for all.</summary>
     public int TopK;
 
-    /// <summary><see cref="Generation.SampleWeight.Share"/>; 0 for all.</summary>
+    /// <summary><see cref="SampleWeight.Share"/>; 0 for all.</summary>
     public ulong TopP;
 
-    /// <summary><see cref="Generation.SampleWeight.Least"/>; 0 for all.</summary>
+    /// <summary><see cref="SampleWeight.Least"/>; 0 for all.</summary>
     public ulong Least;
 
     public ulong StopIds;

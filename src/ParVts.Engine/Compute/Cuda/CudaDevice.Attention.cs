@@ -21,15 +21,7 @@ public sealed unsafe partial class CudaDevice
     public override void SegmentAttention(
         in Tensor q, in KvLayer layer, AttentionPlan plan, float scale, in Tensor output, in Tensor logSumExp = default)
     {
-        int heads = q.Columns / layer.HeadDim;
-
-        // The layers of a group share a plan: it is sent once.
-        if (_plan.Plan != plan || _plan.Version != plan.Version || _plan.Rows != q.Rows || _plan.Heads != heads)
-        {
-            _tiles.Fill(plan, q.Rows);
-            _plan = Send(plan, _tiles.Tiles, q.Rows, heads);
-        }
-
+        Send(plan, q.Rows, q.Columns / layer.HeadDim);
         Attend(q, layer, plan, scale, output, logSumExp);
     }
 
@@ -67,9 +59,18 @@ public sealed unsafe partial class CudaDevice
         Counters.AttentionFlopsReference += 4L * layer.HeadDim * _plan.Pairs;
     }
 
+    // The layers of a group, and the probes of their rows, share a plan: it is sent once.
+    private void Send(AttentionPlan plan, int rows, int heads)
+    {
+        if (_plan.Plan == plan && _plan.Version == plan.Version && _plan.Rows == rows && _plan.Heads == heads)
+            return;
+        _tiles.Fill(plan, rows);
+        _plan = Send(plan, _tiles.Tiles, rows, heads);
+    }
+
     private PlanOnDevice Send(AttentionPlan plan, ReadOnlySpan<AttentionTile> tiles, int rows, int heads)
     {
-        long bytes = Room<AttentionTile>(tiles.Length) + Room<KeyRange>(plan.Ranges.Length) + Room<uint>(plan.KeyMask.Length)
+        long bytes = Room<AttentionTile>(tiles.Length) + Room<QuerySegment>(plan.Segments.Length) + Room<KeyRange>(plan.Ranges.Length) + Room<uint>(plan.KeyMask.Length)
             + Room<float>(plan.KeyBias.Length) + Room<uint>(plan.HeadMasks.Length);
         if (_planMemory is null || _planMemory.Bytes < bytes)
         {
@@ -88,6 +89,8 @@ public sealed unsafe partial class CudaDevice
             Pairs = plan.CountPairs(heads),
             TileCount = tiles.Length,
             Tiles = Send(tiles, ref place),
+            Segments = Send(plan.Segments, ref place),
+            SegmentCount = plan.Segments.Length,
             Ranges = Send(plan.Ranges, ref place),
             KeyMask = Send(plan.KeyMask, ref place),
             KeyBias = Send(plan.KeyBias, ref place),
@@ -121,6 +124,8 @@ public sealed unsafe partial class CudaDevice
         public long Pairs;
         public int TileCount;
         public nint Tiles;
+        public nint Segments;
+        public int SegmentCount;
         public nint Ranges;
         public nint KeyMask;
         public nint KeyBias;

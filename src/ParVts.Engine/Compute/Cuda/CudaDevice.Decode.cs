@@ -64,9 +64,7 @@ public sealed unsafe partial class CudaDevice
         Check(q.Columns % (layer.HeadDim * layer.Heads) == 0, "DecodeAttention: heads are not a multiple of the KV heads");
         int heads = q.Columns / layer.HeadDim;
         int group = heads / layer.Heads;
-        int together = Math.Min(group, MostGroup);
-        while (group % together != 0)
-            together--;
+        int together = HeadsTogether(group);
 
         // Splits follow from what is reserved, not from the length: a recorded step serves every length.
         int own = layer.LengthAt == 0 ? 0 : 1;
@@ -74,7 +72,7 @@ public sealed unsafe partial class CudaDevice
         int splits = Math.Clamp(Blocks(2 * Multiprocessors, heads / together), 1, Math.Clamp(pages, 1, MostSplits));
         nint partials = Partials((long)heads * splits * (layer.HeadDim + 2) * sizeof(float));
         Counters.AttentionFlopsReference += 4L * q.Columns * (layer.Length + own);
-        int sharedBytes = 4 * TileBytes(layer) + together * (layer.PaddedHeadDim + KvStore.PageRows + 5) * sizeof(float);
+        int sharedBytes = 4 * HeadBytes(layer) + together * (layer.PaddedHeadDim + KvStore.PageRows + 5) * sizeof(float);
         Launch(
             new KernelId("decode_attention.cu", "decode_attention", Element(layer.Type), HeadDim(layer), new Macro("GROUP", together)),
             new LaunchShape(heads / together, splits, 1, TileThreads, SharedBytes: sharedBytes),
@@ -100,10 +98,19 @@ public sealed unsafe partial class CudaDevice
 
     private int Multiprocessors => _shared.Context.Device.Multiprocessors;
 
+    /// <summary>Query heads of one KV head that a block of decode_attention.cu takes at once.</summary>
+    internal static int HeadsTogether(int group)
+    {
+        int together = Math.Min(group, MostGroup);
+        while (group % together != 0)
+            together--;
+        return together;
+    }
+
     private static Macro HeadDim(in KvLayer layer) => new("HEAD_DIM", layer.HeadDim);
 
     // One head's keys, or values, of a page.
-    private static int TileBytes(in KvLayer layer) => KvStore.PageRows * layer.PaddedHeadDim * sizeof(ushort);
+    private static int HeadBytes(in KvLayer layer) => KvStore.PageRows * layer.PaddedHeadDim * sizeof(ushort);
 
     private static bool IsVector(in Tensor x) => x.Address % 16 == 0 && (x.Rows == 1 || x.Stride % 4 == 0);
 

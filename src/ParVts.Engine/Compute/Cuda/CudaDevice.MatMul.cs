@@ -3,7 +3,7 @@ using ParVts.Engine.Formats;
 
 namespace ParVts.Engine.Compute.Cuda;
 
-/// <content>Matrix products by our own kernels.</content>
+/// <content>Matrix products, by our own kernels or by cuBLAS.</content>
 public sealed unsafe partial class CudaDevice
 {
     // gemv.cu: takes fewer rows than these; threads, and columns of a block.
@@ -37,11 +37,39 @@ public sealed unsafe partial class CudaDevice
             return;
         }
 
+        if (_cublas is not null)
+        {
+            MultiplyByCublas(_cublas, x, weight, bias, output, accumulate);
+            return;
+        }
+
         TileShape tile = ChooseTile(x.Rows, weight.Rows, _shared.Context.Device.Multiprocessors);
         Launch(
             new KernelId("matmul.cu", tile.Kernel, element, store),
             new LaunchShape(tile.Count(x.Rows, weight.Rows), 1, 1, tile.Threads, SharedBytes: MatMulTileBytes),
             arguments);
+    }
+
+    // cuBLAS adds to what is there: the bias, or the bias on top of it. A 16-bit output would round between the two.
+    private void MultiplyByCublas(CublasHandle cublas, in Tensor x, in Tensor weight, in Tensor bias, in Tensor output, bool accumulate)
+    {
+        Check(bias.IsEmpty || output.Type == TensorType.F32, "MatMul: with cuBLAS, a bias needs an F32 output");
+        if (!bias.IsEmpty)
+        {
+            Launch(
+                new KernelId("rows.cu", "fill_rows"),
+                new LaunchShape(output.Rows, 1, 1, RowThreads),
+                new FillArguments(bias.Address, output.Address, output.Stride, output.Columns, accumulate ? 1 : 0));
+        }
+
+        cublas.Gemm(Matrix(x), Matrix(weight), Matrix(output), beta: accumulate || !bias.IsEmpty ? 1f : 0f);
+
+        static CublasMatrix Matrix(in Tensor tensor) => new((ulong)tensor.Address, tensor.Rows, tensor.Columns, Math.Max(tensor.Stride, tensor.Columns), tensor.Type switch
+        {
+            TensorType.F32 => CublasType.Float32,
+            TensorType.F16 => CublasType.Float16,
+            _ => CublasType.BFloat16,
+        });
     }
 
     // The largest tiles that still give every multiprocessor work. A row's bits are the same in all of them.
@@ -77,6 +105,8 @@ public sealed unsafe partial class CudaDevice
     {
         public int Count(int rows, int columns) => checked(Blocks(rows, Rows) * Blocks(columns, Columns));
     }
+
+    private readonly record struct FillArguments(nint Row, nint Output, int OutputStride, int Columns, int Accumulate);
 
     private readonly record struct MatMulArguments(
         nint X, int XStride, nint Weight, int WeightStride, nint Bias, nint Output, int OutputStride, int Rows, int Columns, int Inner, int Accumulate);

@@ -3,16 +3,13 @@ using ParVts.Engine.Formats;
 
 namespace ParVts.Engine.Compute.Cuda;
 
-/// <content>Probes (contract S4): probabilities of named rows, reduced where they are made.</content>
+/// <content>Probes (contract S4): probabilities of named rows, reduced where they are made. Segments and ranges are what plan.cuh reads.</content>
 public sealed unsafe partial class CudaDevice
 {
-    // Rows that one block adds up, and the words that a segment and a range take, as in probe.cu and plan.cuh.
+    // As in probe.cu: rows that one block adds up and bytes that one takes, vectors that a tile is multiplied with at once.
     private const int ProbeRows = 64;
+    private const int ProbeRowBytes = 16;
     private const int ProbeVectors = 4;
-    private const int SegmentWords = 4;
-    private const int RangeWords = 8;
-
-    private int[] _planWords = new int[64];
 
     /// <inheritdoc/>
     public override void Probe(
@@ -22,9 +19,8 @@ public sealed unsafe partial class CudaDevice
         int heads = CheckProbe(q, layer, plan, rows);
         Check(logSumExp.Rows == q.Rows && logSumExp.Columns == heads, "Probe: the log-sum-exp does not match");
         ProbeShape shape = ShapeOf(layer, heads, rows.Columns, reduction, output);
-        nint scratch = Scratch(TensorType.F32, 1, PlanWords(plan) + shape.PartialFloats).Address;
-        PlanArguments view = UploadPlan(plan, scratch);
-        RunProbe(q, layer, view, scale, logSumExp, lseOfRows: true, rows, shape, scratch + PlanWords(plan) * sizeof(int), output);
+        PlanArguments view = SendPlan(plan, q.Rows, heads);
+        RunProbe(q, layer, view, scale, logSumExp, lseOfRows: true, rows, shape, ProbeScratch(shape.PartialFloats), output);
     }
 
     /// <summary>
@@ -37,9 +33,8 @@ public sealed unsafe partial class CudaDevice
         int heads = CheckProbe(q, layer, plan, rows);
         ProbeShape shape = ShapeOf(layer, heads, rows.Columns, reduction, output);
         int sums = rows.Columns * heads;
-        nint scratch = Scratch(TensorType.F32, 1, PlanWords(plan) + sums + shape.PartialFloats).Address;
-        PlanArguments view = UploadPlan(plan, scratch);
-        var logSumExp = new Tensor(scratch + PlanWords(plan) * sizeof(int), TensorType.F32, rows.Columns, heads);
+        PlanArguments view = SendPlan(plan, q.Rows, heads);
+        var logSumExp = new Tensor(ProbeScratch(sums + shape.PartialFloats), TensorType.F32, rows.Columns, heads);
         Launch(
             ProbeKernel("row_log_sum_exp", layer),
             new LaunchShape(rows.Columns, layer.Heads, 1, TileThreads, SharedBytes: ProbeBytes(layer)),
@@ -70,9 +65,8 @@ public sealed unsafe partial class CudaDevice
         Check(attended.Rows == n && attended.Columns == q.Columns, "ValueProbe: the attended rows do not match");
         Check(sums.Rows == 2 * n && sums.Columns == layer.Length && squares.Columns == n, "ValueProbe: the outputs do not match");
         long line = 2L * n * layer.Length;
-        nint scratch = Scratch(TensorType.F32, 1, PlanWords(plan) + checked((int)(layer.Heads * line))).Address;
-        PlanArguments view = UploadPlan(plan, scratch);
-        nint parts = scratch + PlanWords(plan) * sizeof(int);
+        PlanArguments view = SendPlan(plan, q.Rows, heads);
+        nint parts = ProbeScratch(checked((int)(layer.Heads * line)));
         Launch(
             ProbeKernel("value_probe", layer),
             new LaunchShape(KvStore.PagesFor(layer.Length), n, layer.Heads, TileThreads, SharedBytes: ValueProbeBytes(layer)),
@@ -115,10 +109,7 @@ public sealed unsafe partial class CudaDevice
         Check(q.Columns % (layer.HeadDim * layer.Heads) == 0, "a probe's heads are not a multiple of the KV heads");
         Check(layer.Length > 0 && rows.Columns > 0, "a probe needs keys and rows");
         CheckIndices(rows);
-        foreach (ref readonly QuerySegment segment in plan.Segments)
-            Check(segment.End <= q.Rows, "a probe's segment lies outside the query rows");
-        foreach (ref readonly KeyRange range in plan.Ranges)
-            Check(range.End <= layer.Length, "a probe's range lies outside the stored keys");
+        plan.Check(q.Rows, layer.Length, q.Columns / layer.HeadDim);
         return q.Columns / layer.HeadDim;
     }
 
@@ -154,38 +145,18 @@ public sealed unsafe partial class CudaDevice
     private static KernelId ProbeKernel(string entry, in KvLayer layer) => new("probe.cu", entry, Element(layer.Type), HeadDim(layer));
 
     private static int ProbeBytes(in KvLayer layer) =>
-        TileBytes(layer) + ProbeVectors * layer.PaddedHeadDim * sizeof(float) + ProbeRows * SegmentWords * sizeof(int) + 16;
+        HeadBytes(layer) + ProbeVectors * layer.PaddedHeadDim * sizeof(float) + ProbeRows * ProbeRowBytes + 16;
 
-    private static int ValueProbeBytes(in KvLayer layer) => 2 * (TileBytes(layer) + ProbeVectors * layer.PaddedHeadDim * sizeof(float));
+    private static int ValueProbeBytes(in KvLayer layer) => 2 * (HeadBytes(layer) + ProbeVectors * layer.PaddedHeadDim * sizeof(float));
 
-    // Segments, then ranges; whole sixteens of bytes.
-    private static int PlanWords(AttentionPlan plan) => SegmentWords * plan.Segments.Length + RangeWords * plan.Ranges.Length;
-
-    private PlanArguments UploadPlan(AttentionPlan plan, nint place)
+    private PlanArguments SendPlan(AttentionPlan plan, int rows, int heads)
     {
-        int count = PlanWords(plan);
-        if (count > _planWords.Length)
-            _planWords = new int[2 * count];
-        int word = 0;
-        foreach (ref readonly QuerySegment segment in plan.Segments)
-        {
-            ReadOnlySpan<int> words = [segment.Start, segment.End, segment.FirstRange, segment.RangeCount];
-            words.CopyTo(_planWords.AsSpan(word));
-            word += SegmentWords;
-        }
-
-        foreach (ref readonly KeyRange range in plan.Ranges)
-        {
-            ReadOnlySpan<int> words = [range.Start, range.End, (int)range.Rule, (int)range.Value, range.SinkRow, range.Window, range.GridWidth, -1];
-            words.CopyTo(_planWords.AsSpan(word));
-            word += RangeWords;
-        }
-
-        if (count > 0)
-            Upload<int>(_planWords.AsSpan(0, count), new Tensor(place, TensorType.I32, 1, count));
-        int segments = plan.Segments.Length;
-        return new PlanArguments(place, segments, place + segments * SegmentWords * sizeof(int), 0, 0, 0);
+        Send(plan, rows, heads);
+        return new PlanArguments(_plan.Segments, _plan.SegmentCount, _plan.Ranges, _plan.KeyMask, _plan.KeyBias, _plan.HeadMasks);
     }
+
+    // So many floats of scratch memory; an address even for none.
+    private nint ProbeScratch(int floats) => Scratch(TensorType.F32, 1, Math.Max(floats, 1)).Address;
 
     /// <summary>How a probe is shared out.</summary>
     private readonly record struct ProbeShape(

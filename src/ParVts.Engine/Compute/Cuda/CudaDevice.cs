@@ -19,6 +19,15 @@ public sealed record CudaOptions
     /// <summary>Compile to PTX alone: for a driver that takes no machine code.</summary>
     public bool PtxOnly { get; init; }
 
+    /// <summary>The folder that kernels' sources are written to, with line numbers that point there, for profilers; null for none.</summary>
+    public string? SourceFolder { get; init; }
+
+    /// <summary>Record decode steps as graphs; without, profilers see each launch by itself.</summary>
+    public bool Graphs { get; init; } = true;
+
+    /// <summary>cuBLAS, which multiplies where there are more than a few rows; null for our own kernels.</summary>
+    public CublasApi? Cublas { get; init; }
+
     /// <summary>Receives warnings, each said once.</summary>
     public Action<string>? Warning { get; init; }
 }
@@ -39,6 +48,7 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     private readonly SharedContext _shared;
     private readonly CudaStream _stream;
     private readonly StagingRing _staging;
+    private readonly CublasHandle? _cublas;
     private readonly Dictionary<LoadedKernel, long> _launches = [];
     private PinnedMemory? _received;
     private CudaBuffer? _scratch;
@@ -51,9 +61,12 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
         {
             _stream = new CudaStream(shared.Context);
             _staging = new StagingRing(shared.Context, StagingBytes);
+            if (shared.Options.Cublas is { } cublas)
+                _cublas = new CublasHandle(shared.Context, cublas, _stream, CublasHandle.WorkspaceBytes(shared.Context.Device));
         }
         catch
         {
+            _staging?.Dispose();
             _stream?.Dispose();
             shared.Release();
             throw;
@@ -71,7 +84,7 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     {
         var context = new CudaContext(driver, info);
         var library = new KernelLibrary(context, new KernelCache(compiler, options.CacheFolder, options.Warning), options);
-        return new CudaDevice(new SharedContext(context, library, name));
+        return new CudaDevice(new SharedContext(context, library, name, options));
     }
 
     /// <inheritdoc/>
@@ -229,6 +242,7 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
             buffer.Dispose();
         _received?.Dispose();
         _staging.Dispose();
+        _cublas?.Dispose();
         _stream.Dispose();
         _shared.Release();
     }
@@ -240,15 +254,15 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
         return _scratch!.View(type, rows, columns);
     }
 
-    private void Launch<T>(in KernelId id, in LaunchShape shape, T arguments)
+    internal void Launch<T>(in KernelId id, in LaunchShape shape, T arguments)
         where T : unmanaged
     {
         LoadedKernel loaded = _shared.Kernels.Get(id);
         loaded.Kernel.Launch(_stream, shape, arguments);
-        CollectionsMarshal.GetValueRefOrAddDefault(_launches, loaded, out _)++;
+        CollectionsMarshal.GetValueRefOrAddDefault(_recorded ?? _launches, loaded, out _)++;
     }
 
-    private static Macro Element(TensorType type) => new("ELEMENT", type switch
+    internal static Macro Element(TensorType type) => new("ELEMENT", type switch
     {
         TensorType.F32 => 0,
         TensorType.BF16 => 1,
@@ -284,7 +298,7 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     }
 
     /// <summary>The context and its kernels, let go with the last queue that uses them.</summary>
-    private sealed class SharedContext(CudaContext context, KernelLibrary kernels, string name)
+    private sealed class SharedContext(CudaContext context, KernelLibrary kernels, string name, CudaOptions options)
     {
         private int _users = 1;
 
@@ -293,6 +307,8 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
         public KernelLibrary Kernels => kernels;
 
         public string Name => name;
+
+        public CudaOptions Options => options;
 
         public void Acquire() => Interlocked.Increment(ref _users);
 

@@ -81,7 +81,7 @@ internal sealed class KernelLibrary(CudaContext context, KernelCache cache, Cuda
             string name = id.File + " " + specialisation;
             if (!_modules.TryGetValue(name, out (CudaModule Module, string Hash) loaded))
             {
-                var target = new KernelTarget(context.Device.Architecture, definitions, options.LineInfo, options.PtxOnly);
+                var target = KernelCatalog.Target(context.Device.Architecture, id, options);
                 CompiledKernel compiled = cache.Get(KernelSources.Get(id.File), target);
                 loaded = (new CudaModule(context, compiled), System.Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(compiled.Ptx))));
                 _modules[name] = loaded;

@@ -1,6 +1,6 @@
 using System.Diagnostics;
 
-namespace ParVts.Engine.Generation;
+namespace ParVts.Engine.Compute;
 
 /// <summary>
 /// A token's weight in a draw: <c>floor(2^40 · e^x)</c>, a whole number, so that sums of weights are exact in every order and a GPU
