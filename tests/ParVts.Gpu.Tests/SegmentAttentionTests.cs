@@ -296,7 +296,7 @@ internal sealed class SegmentAttentionTests : DeviceTest
     }
 
     // A page costs a warp's 16 rows something where one of them sees one of its keys: scores, and values where they count.
-    private static long ExpectedProducts(AttentionPlan plan, ReadOnlySpan<AttentionTile> tiles, AttentionShape shape)
+    internal static long ExpectedProducts(AttentionPlan plan, ReadOnlySpan<AttentionTile> tiles, AttentionShape shape)
     {
         long products = 0;
         foreach (AttentionTile tile in tiles)

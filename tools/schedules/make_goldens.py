@@ -5,7 +5,9 @@ attention), so that both can hardly be wrong in the same way.
 
     /usr/bin/python3 tools/schedules/make_goldens.py     (needs numpy; writes tests/data/goldens/schedules)
 
-The form is that of the larger golden set: a JSON and a safetensors file a case.
+The form is that of the larger golden set: a JSON and a safetensors file a case. Each case also records how far from the
+truth a bfloat16 run of it is, along the same tokens (`bfloat16_run`): every result rounded where an eager run of the
+published implementation rounds it. That is the yardstick for devices that compute in bfloat16.
 """
 import json
 import struct
@@ -95,6 +97,11 @@ def erf(x):
 
 
 class Reference:
+    """The model in float64. What is passed through `r` is what an implementation in a narrower type rounds."""
+
+    def r(self, x):
+        return x
+
     def __init__(self):
         self.w = read_weights(MODEL / "model.safetensors")
         config = json.loads((MODEL / "config.json").read_text())
@@ -105,45 +112,45 @@ class Reference:
 
     def norm(self, x, name, epsilon):
         mean = x.mean(-1, keepdims=True)
-        return (x - mean) / np.sqrt(((x - mean) ** 2).mean(-1, keepdims=True) + epsilon) * self.w[name + ".weight"] + self.w[name + ".bias"]
+        return self.r((x - mean) / np.sqrt(((x - mean) ** 2).mean(-1, keepdims=True) + epsilon) * self.w[name + ".weight"] + self.w[name + ".bias"])
 
     def linear(self, x, name):
         y = x @ self.w[name + ".weight"].T
-        return y + self.w[name + ".bias"] if name + ".bias" in self.w else y
+        return self.r(y + self.w[name + ".bias"] if name + ".bias" in self.w else y)
 
     def look(self, picture):
         """Visual tokens [N, D] and the class token's attention [N]."""
         v = self.vision
         rgb = read_png(picture) / 255.0
-        pixels = (rgb - np.array(self.processor["image_mean"])) / np.array(self.processor["image_std"])
+        pixels = self.r((rgb - np.array(self.processor["image_mean"])) / np.array(self.processor["image_std"]))
         side, p = v["image_size"] // v["patch_size"], v["patch_size"]
         patches = pixels.reshape(side, p, side, p, 3).transpose(0, 2, 4, 1, 3).reshape(side * side, -1)
         tower = "vision_tower.vision_model."
-        x = patches @ self.w[tower + "embeddings.patch_embedding.weight"].reshape(v["hidden_size"], -1).T
-        x = np.vstack([self.w[tower + "embeddings.class_embedding"], x]) + self.w[tower + "embeddings.position_embedding.weight"]
+        x = self.r(patches @ self.w[tower + "embeddings.patch_embedding.weight"].reshape(v["hidden_size"], -1).T)
+        x = self.r(np.vstack([self.w[tower + "embeddings.class_embedding"], x]) + self.w[tower + "embeddings.position_embedding.weight"])
         x = self.norm(x, tower + "pre_layrnorm", v["layer_norm_eps"])
         heads, size = v["num_attention_heads"], v["hidden_size"] // v["num_attention_heads"]
         for block in range(self.blocks):
             layer = f"{tower}encoder.layers.{block}."
             y = self.norm(x, layer + "layer_norm1", v["layer_norm_eps"])
             q, k, value = (self.linear(y, f"{layer}self_attn.{n}_proj").reshape(-1, heads, size).transpose(1, 0, 2) for n in "qkv")
-            probabilities = softmax(q @ k.transpose(0, 2, 1) / np.sqrt(size))
-            x = x + self.linear((probabilities @ value).transpose(1, 0, 2).reshape(len(x), -1), layer + "self_attn.out_proj")
+            probabilities = self.r(softmax(self.r(self.r(q @ k.transpose(0, 2, 1)) / np.sqrt(size))))
+            x = self.r(x + self.linear(self.r(probabilities @ value).transpose(1, 0, 2).reshape(len(x), -1), layer + "self_attn.out_proj"))
             y = self.linear(self.norm(x, layer + "layer_norm2", v["layer_norm_eps"]), layer + "mlp.fc1")
-            x = x + self.linear(y / (1 + np.exp(-1.702 * y)), layer + "mlp.fc2")
+            x = self.r(x + self.linear(self.r(y * self.r(1 / (1 + np.exp(-self.r(1.702 * y))))), layer + "mlp.fc2"))
         y = self.linear(x[1:], "multi_modal_projector.linear_1")
-        y = 0.5 * y * (1 + erf(y / np.sqrt(2)))
+        y = self.r(0.5 * y * (1 + erf(y / np.sqrt(2))))
         return self.linear(y, "multi_modal_projector.linear_2"), probabilities[:, 0, 1:].mean(0)
 
     def rms(self, x, name):
-        return x / np.sqrt((x ** 2).mean(-1, keepdims=True) + self.text["rms_norm_eps"]) * self.w[name]
+        return self.r(self.r(x / np.sqrt((x ** 2).mean(-1, keepdims=True) + self.text["rms_norm_eps"])) * self.w[name])
 
     def rotate(self, x, positions):
         size = x.shape[-1]
         angle = np.outer(positions, self.text["rope_theta"] ** (-np.arange(0, size, 2) / size))
-        cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
+        cos, sin = self.r(np.cos(angle)[:, None]), self.r(np.sin(angle)[:, None])
         a, b = x[..., :size // 2], x[..., size // 2:]
-        return np.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
+        return self.r(np.concatenate([self.r(a * cos) - self.r(b * sin), self.r(b * cos) + self.r(a * sin)], -1))
 
     def layer(self, index, x, positions):
         """One causal layer; the new rows, and probabilities and scaled logits [heads, rows, rows]."""
@@ -152,17 +159,27 @@ class Reference:
         y = self.rms(x, name + "input_layernorm.weight")
         q, k, value = (self.linear(y, f"{name}self_attn.{n}_proj").reshape(len(x), heads, size) for n in "qkv")
         q, k = self.rotate(q, positions), self.rotate(k, positions)
-        logits = np.einsum("qhd,khd->hqk", q, k) / np.sqrt(size)
+        logits = self.r(self.r(np.einsum("qhd,khd->hqk", q, k)) / np.sqrt(size))
         hidden = np.triu(np.ones((len(x), len(x)), dtype=bool), 1)
         logits[:, hidden] = -np.inf
-        probabilities = softmax(logits)
-        x = x + self.linear(np.einsum("hqk,khd->qhd", probabilities, value).reshape(len(x), -1), name + "self_attn.o_proj")
+        probabilities = self.r(softmax(logits))
+        x = self.r(x + self.linear(self.r(np.einsum("hqk,khd->qhd", probabilities, value)).reshape(len(x), -1), name + "self_attn.o_proj"))
         y = self.rms(x, name + "post_attention_layernorm.weight")
         gate = self.linear(y, name + "mlp.gate_proj")
-        return x + self.linear(gate / (1 + np.exp(-gate)) * self.linear(y, name + "mlp.up_proj"), name + "mlp.down_proj"), probabilities, logits
+        inner = self.r(self.r(gate / (1 + np.exp(-gate))) * self.linear(y, name + "mlp.up_proj"))
+        return self.r(x + self.linear(inner, name + "mlp.down_proj")), probabilities, logits
 
     def head(self, row):
         return self.linear(self.rms(row, "language_model.model.norm.weight"), "language_model.lm_head")
+
+
+class BFloat16(Reference):
+    """The same, rounded to bfloat16 where an eager run in that type stores something; sums themselves are exact."""
+
+    def r(self, x):
+        bits = np.asarray(x, dtype=np.float32).view(np.uint32).astype(np.uint64)
+        narrow = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16 << 16).astype(np.uint32).view(np.float32)
+        return np.where(np.isfinite(x), narrow, x).astype(np.float64)
 
 
 class Case:
@@ -256,7 +273,7 @@ class Case:
                     self.kept.append((layer, subject))
                 w = np.broadcast_to(np.atleast_1d(self.weights), (m,))[:, None]
                 a = a.copy()
-                a[self.s + k:self.s + k + m] = w * qa + (1 - w) * qb
+                a[self.s + k:self.s + k + m] = self.r.r(w * qa + (1 - w) * qb)
                 b = None
             if first:
                 self.last[f"last.{layer}"] = a[-1]
@@ -299,7 +316,15 @@ class Case:
             result.append(2 * (rows * d * h * hd * 2 + rows * d * 2 * h * hd + rows * f * d * 3 + 2 * pairs * h * hd))
         return result
 
-    def write(self, name, prompt_picture):
+    def along(self, tokens):
+        """Logits of each step where these tokens are fed."""
+        rows, logits = np.zeros((0, self.rows.shape[1])), []
+        for step, token in enumerate(tokens):
+            logits.append(self.r.head(self.run(rows, step == 0)[-1]))
+            rows = np.vstack([rows, self.r.w["language_model.model.embed_tokens.weight"][token]])
+        return np.array(logits)
+
+    def write(self, name, prompt_picture, narrow):
         embed = self.r.w["language_model.model.embed_tokens.weight"]
         logits, tokens, rows = [], [], np.zeros((0, self.rows.shape[1]))
         for step in range(STEPS):
@@ -316,16 +341,19 @@ class Case:
             tensors[f"scores.{i}"] = d.pop("values")
             tensors[f"ids.{i}"] = np.array(d.pop("ids"), dtype=np.int64)
             decisions.append(dict(d, scores=f"scores.{i}", ids=f"ids.{i}"))
+        distance = float(np.abs(narrow.along(tokens) - np.array(logits)).max())
         value = ",".join(f"{key}={v}" for key, v in self.p.items())
         about = dict(
             method=self.policy, policy=self.policy + (":" + value if value else ""), model="../../demo-model/model",
             input_ids=self.ids, image=f"../../demo-model/eval/images/{prompt_picture:04}.png", prefix=self.s, patches=self.n, text=self.m,
             kept=[dict(layer=layer, count=len(v), visual="all" if len(v) == self.n else v) for layer, v in self.kept],
-            kv_length=stored, tokens=tokens, flops=sum(flops), flops_layer=flops, notes=self.notes, decisions=decisions)
+            kv_length=stored, tokens=tokens, flops=sum(flops), flops_layer=flops, notes=self.notes, decisions=decisions,
+            bfloat16_run=dict(largest_logit_difference=round(distance, 4)))
         (OUT / f"{name}.json").write_text(json.dumps(about) + "\n")
         write_safetensors(OUT / f"{name}.safetensors", tensors)
         lead = min(float(np.sort(row)[-1] - np.sort(row)[-2]) for row in logits)
-        print(name, about["policy"], "tokens", tokens, "lead %.3f" % lead, "gaps", ["%.1e" % d["gap"] for d in decisions])
+        print(name, about["policy"], "tokens", tokens, "lead %.3f" % lead, "gaps", ["%.1e" % d["gap"] for d in decisions],
+              "bfloat16 %.4f" % distance)
 
 
 def write_safetensors(path, tensors):
@@ -342,10 +370,11 @@ def write_safetensors(path, tensors):
 
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
-    reference, count = Reference(), {}
+    reference, narrow, count = Reference(), BFloat16(), {}
     for policy, parameters, prompt, picture in CASES:
         count[policy] = count.get(policy, 0) + 1
-        Case(reference, policy, parameters, prompt, picture).write(f"{policy}-{count[policy]}", picture)
+        bfloat16 = Case(narrow, policy, parameters, prompt, picture)
+        Case(reference, policy, parameters, prompt, picture).write(f"{policy}-{count[policy]}", picture, bfloat16)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,10 @@ internal sealed class TinyModel : IDisposable
     private readonly TempFolder _folder = new();
     private readonly Random _random;
 
-    public TinyModel(int seed, bool hasClassToken = true)
+    // What the run under way computes on: the only queue on which its tensors are known to be ready.
+    private ComputeDevice? _queue;
+
+    public TinyModel(int seed, bool hasClassToken = true, Func<ComputeDevice>? openDevice = null)
     {
         _random = new Random(seed);
         int kvHeads = _random.Next(1, 3);
@@ -46,10 +49,13 @@ internal sealed class TinyModel : IDisposable
             Sharpness = 2,
         };
         RandomModel.Write(_folder.Path, shape);
-        Engine = VlmEngine.Open(_folder.Path, new EngineOptions { Threads = 2, Warning = Warnings.Add });
+        Engine = VlmEngine.Open(_folder.Path, new EngineOptions { Threads = 2, Warning = Warnings.Add, OpenDevice = openDevice });
     }
 
     public VlmEngine Engine { get; }
+
+    /// <summary>Where the checkpoint lies.</summary>
+    public string Folder => _folder.Path;
 
     public List<string> Warnings { get; } = [];
 
@@ -104,6 +110,7 @@ internal sealed class TinyModel : IDisposable
     {
         var logits = new List<float[]>();
         var hidden = new Dictionary<int, LayerRows>();
+        _queue = session.Device;
         session.Sink = (stage, tensor) =>
         {
             onStage?.Invoke(stage, session.Rows, tensor);
@@ -122,7 +129,7 @@ internal sealed class TinyModel : IDisposable
         for (int row = 0; row < rows.Length; row++)
         {
             rows[row] = new float[tensor.Columns];
-            Engine.Device.Download(tensor.Slice(row, 1), rows[row].AsSpan());
+            (_queue ?? Engine.Device).Download(tensor.Slice(row, 1), rows[row].AsSpan());
         }
 
         return rows;
@@ -141,7 +148,7 @@ internal sealed class TinyModel : IDisposable
         while (rows.Rows[row].Visual != visual)
             row++;
         float[] values = Copy(hidden.Slice(row, 1))[0];
-        Engine.Device.Upload<float>(Array.ConvertAll(values, v => value(v)), hidden.Slice(row, 1));
+        (_queue ?? Engine.Device).Upload<float>(Array.ConvertAll(values, v => value(v)), hidden.Slice(row, 1));
     }
 
     private void AddText(List<int> ids, int count)

@@ -95,6 +95,9 @@ public sealed unsafe partial class SimDriver : IDisposable
     /// </summary>
     public IReadOnlyList<Exception> Faults => Locked(() => _faults.ToArray());
 
+    /// <summary>The PTX of every module that is loaded now.</summary>
+    public IReadOnlyList<string> LoadedPtx => Locked(() => _objects.Values.OfType<SimLoadedModule>().Select(module => module.Ptx).ToArray());
+
     /// <summary>What was done so far.</summary>
     public SimCounters Counters => Locked(_counters.Snapshot);
 

@@ -1,0 +1,91 @@
+using ParVts.Engine.Generation;
+using ParVts.Engine.Tests.Scheduling;
+using ParVts.GpuSim.Driver;
+
+namespace ParVts.Gpu.Tests.EndToEnd;
+
+/// <summary>Contract P2: what the host does while the device works. The simulated GPU counts calls, copies and waits.</summary>
+internal class PrefillTests
+{
+    private TestGpu _gpu = null!;
+    private TinyModel _model = null!;
+
+    [OneTimeSetUp]
+    public void Open()
+    {
+        _gpu = DeviceModel.OpenGpu();
+        _model = new TinyModel(5, openDevice: () => _gpu.Device);
+    }
+
+    [OneTimeTearDown]
+    public void Close()
+    {
+        _model?.Dispose();
+        _gpu?.RequireNoFaults();
+        _gpu?.Dispose();
+    }
+
+    [Test]
+    public void A_prefill_neither_waits_nor_reads_back([ValueSource(typeof(DevicePolicies), nameof(DevicePolicies.All))] string policy)
+    {
+        SimDriver sim = DeviceModel.RequireSim(_gpu);
+        using Session session = _model.Engine.CreateSession(DevicePolicies.Fill(policy, _model));
+
+        // From the moment that the picture is on its way to the one when the last layer is: text, policy, every layer.
+        IReadOnlyDictionary<string, long> before = sim.CallsByName;
+        IReadOnlyDictionary<string, long>? during = null;
+        session.Progress = progress =>
+        {
+            if (progress.Phase == "vision")
+                before = sim.CallsByName;
+            else if (progress.Done == progress.Total)
+                during = Since(before, sim.CallsByName);
+        };
+        GenerationResult result = session.Generate(_model.Prompt(), new GenerationOptions { MaxTokens = 1 });
+
+        Assert.That(during, Is.Not.Null);
+        Assert.That(during!.Where(call => Waits(call.Key) || ReadsBack(call.Key)), Is.Empty);
+        Assert.That(during!.Where(call => call.Key == "cuLaunchKernel").Select(call => call.Value), Is.All.GreaterThan(8 * _model.Layers));
+        if (policy != "dense")
+            Assert.That(result.Trace.Events, Is.Not.Empty, "what was chosen is known in the end");
+    }
+
+    [Test]
+    public void A_warm_session_takes_no_memory([ValueSource(typeof(DevicePolicies), nameof(DevicePolicies.All))] string policy)
+    {
+        SimDriver sim = DeviceModel.RequireSim(_gpu);
+        using Session session = _model.Engine.CreateSession(DevicePolicies.Fill(policy, _model));
+        Prompt prompt = _model.Prompt();
+        var options = new GenerationOptions { MaxTokens = 8, IgnoreEndOfSequence = true };
+        session.Generate(prompt, options);
+        session.Reset();
+        IReadOnlyDictionary<string, long> before = sim.CallsByName;
+        long managed = 0;
+        int steps = 0;
+        session.OnStep = _ =>
+        {
+            // What the simulation allocates to serve the calls is not the engine's.
+            long now = GC.GetAllocatedBytesForCurrentThread() - sim.ManagedBytes;
+            steps++;
+            if (steps == 3)
+                managed = now;
+            if (steps == 8)
+                managed = now - managed;
+        };
+        session.Generate(prompt, options);
+
+        Assert.That(steps, Is.EqualTo(8));
+        Assert.That(managed, Is.Zero, "bytes of the managed heap in five steps");
+        Assert.That(
+            Since(before, sim.CallsByName).Keys.Where(name => name.Contains("Alloc", StringComparison.Ordinal) || name.Contains("Free", StringComparison.Ordinal)
+                || name.Contains("Module", StringComparison.Ordinal)),
+            Is.Empty);
+    }
+
+    private static bool Waits(string call) => call.Contains("Synchronize", StringComparison.Ordinal) || call.Contains("Query", StringComparison.Ordinal);
+
+    private static bool ReadsBack(string call) => call.Contains("DtoH", StringComparison.Ordinal);
+
+    private static Dictionary<string, long> Since(IReadOnlyDictionary<string, long> before, IReadOnlyDictionary<string, long> now) =>
+        now.Where(call => call.Value > before.GetValueOrDefault(call.Key)).ToDictionary(call => call.Key, call => call.Value - before.GetValueOrDefault(call.Key));
+}
