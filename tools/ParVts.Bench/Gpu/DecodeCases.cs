@@ -30,10 +30,11 @@ internal static class DecodeCases
         store.PrepareStep();
         Tensor q = bench.Memory.Matrix(TensorType.F32, 1, model.Hidden);
         Tensor k = bench.Memory.Matrix(TensorType.F32, 1, model.Heads * model.HeadDim);
+        Tensor v = bench.Memory.Matrix(TensorType.F32, 1, model.Heads * model.HeadDim);
         Tensor table = PrefillCases.Table(bench, 1);
         return new GpuCase(
             Stage, "RopeStore", $"{model.Heads} heads of {model.HeadDim}", 2 * GpuBench.Bytes(q) + 3 * GpuBench.Bytes(k) + GpuBench.Bytes(table), 0,
-            () => bench.Device.RopeStore(q, k, k, table, store.StepLayer(0), KvLayer.AtLength));
+            () => bench.Device.RopeStore(q, k, v, table, store.StepLayer(0), KvLayer.AtLength));
     }
 
     private static GpuCase Attention(GpuBench bench, int keys)

@@ -17,6 +17,7 @@ internal sealed class GpuTimer : IDisposable
     {
         _stream = stream;
         _flush = new DeviceMemory(context, FlushBytes);
+        stream.Fill(_flush.Address, 0, FlushBytes);
         for (int i = 0; i < repeats; i++)
             _events.Add((new CudaEvent(context), new CudaEvent(context)));
     }

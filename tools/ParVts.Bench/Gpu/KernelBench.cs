@@ -13,10 +13,19 @@ internal readonly record struct GpuTime(double Median, double Least, double Most
 /// <summary>What the simulated GPU counted in one run of a case.</summary>
 /// <param name="Bytes">Of sectors of global memory, each once for a launch and direction.</param>
 /// <param name="MatrixFlops">Of mma.sync.</param>
-internal readonly record struct SimulatedCounts(long Bytes, long MatrixFlops);
+internal readonly record struct SimulatedCounts(long Bytes, long MatrixFlops)
+{
+    /// <summary>What the case says must be moved and multiplied is what was, but for rows that stay, partial sums and the edges of tiles.</summary>
+    public bool Fit(GpuCase one) =>
+        Bytes > 0.95 * one.Bytes && Bytes < 1.1 * one.Bytes && (MatrixFlops == 0 || MatrixFlops >= one.Flops);
+}
 
 /// <summary>A case with what was found: its time on a GPU, or what the simulated one counted.</summary>
-internal sealed record CaseResult(GpuCase Case, IReadOnlyList<string> Kernels, GpuTime? Time, SimulatedCounts? Counts);
+internal sealed record CaseResult(GpuCase Case, IReadOnlyList<string> Kernels, GpuTime? Time, SimulatedCounts? Counts)
+{
+    /// <summary>False where the simulated GPU counted something else than the case claims.</summary>
+    public bool IsPlausible => Counts is not SimulatedCounts counts || counts.Fit(Case);
+}
 
 /// <summary>All that was found.</summary>
 internal sealed record BenchResult(

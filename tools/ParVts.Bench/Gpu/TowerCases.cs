@@ -40,10 +40,11 @@ internal static class TowerCases
         int columns = bench.Model.TowerHidden;
         Tensor x = bench.Memory.Matrix(TensorType.F32, bench.Model.TowerRows, columns);
         Tensor weight = bench.Memory.Matrix(TensorType.F32, 1, columns);
+        Tensor bias = bench.Memory.Matrix(TensorType.F32, 1, columns);
         Tensor output = bench.Memory.Empty(TensorType.BF16, x.Rows, columns);
         return new GpuCase(
-            Stage, "LayerNorm", $"{x.Rows} x {columns}", GpuBench.Bytes(x) + 2 * GpuBench.Bytes(weight) + GpuBench.Bytes(output), 0,
-            () => bench.Device.LayerNorm(x, weight, weight, 1e-5f, output));
+            Stage, "LayerNorm", $"{x.Rows} x {columns}", GpuBench.Bytes(x) + GpuBench.Bytes(weight) + GpuBench.Bytes(bias) + GpuBench.Bytes(output), 0,
+            () => bench.Device.LayerNorm(x, weight, bias, 1e-5f, output));
     }
 
     private static GpuCase Activate(GpuBench bench)
