@@ -97,6 +97,12 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
         }
     }
 
+    /// <summary>Where everything is queued, for measurements.</summary>
+    internal CudaStream Stream => _stream;
+
+    /// <summary>Its context, for measurements.</summary>
+    internal CudaContext Context => _shared.Context;
+
     /// <inheritdoc/>
     public override int RowTile => KvStore.PageRows;
 
