@@ -2,8 +2,6 @@ using System.Diagnostics;
 using ParVts.Cuda;
 using ParVts.Engine.Generation;
 using ParVts.Engine.Tests;
-using InsufficientMemoryException = ParVts.Engine.Compute.InsufficientMemoryException;
-using VlmEngine = ParVts.Engine.Generation.Engine;
 
 namespace ParVts.Gpu.Tests.Faults;
 

@@ -3,7 +3,6 @@ using ParVts.Cuda;
 using ParVts.Cuda.Compilation;
 using ParVts.Cuda.Native;
 using ParVts.Engine.Tests.Formats;
-using VlmEngine = ParVts.Engine.Generation.Engine;
 
 namespace ParVts.Gpu.Tests.Faults;
 

@@ -1,6 +1,5 @@
 using ParVts.Cuda;
 using ParVts.Engine.Generation;
-using VlmEngine = ParVts.Engine.Generation.Engine;
 
 namespace ParVts.Gpu.Tests.Faults;
 

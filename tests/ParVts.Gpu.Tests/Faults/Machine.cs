@@ -8,7 +8,6 @@ using ParVts.Engine.Compute.Cuda;
 using ParVts.Engine.Generation;
 using ParVts.Engine.Tests.Formats;
 using ParVts.GpuSim.Driver;
-using VlmEngine = ParVts.Engine.Generation.Engine;
 
 namespace ParVts.Gpu.Tests.Faults;
 

@@ -6,8 +6,6 @@ using ParVts.Engine;
 using ParVts.Engine.Generation;
 using ParVts.Engine.Tests.Formats;
 using ParVts.GpuSim.Driver;
-using InsufficientMemoryException = ParVts.Engine.Compute.InsufficientMemoryException;
-using VlmEngine = ParVts.Engine.Generation.Engine;
 
 namespace ParVts.Gpu.Tests.Faults;
 
