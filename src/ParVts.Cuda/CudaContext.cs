@@ -171,8 +171,8 @@ public sealed unsafe class CudaContext : CudaHandle
             FreeWhatWasLeft();
         }
 
-        // Where the driver refuses it is asked once more, when a context is opened next.
-        if (Api.PrimaryCtxRelease(_device) != 0 && !_releasedOnce)
+        // Where the driver refuses it is asked once more, when a context is opened next. With a lost one it complains and does it.
+        if (!Succeeds(Api.PrimaryCtxRelease(_device), "cuDevicePrimaryCtxRelease_v2") && !_releasedOnce && !IsLost)
             s_orphans.Enqueue(this);
         _releasedOnce = true;
     }
