@@ -4,8 +4,8 @@ using ParVts.Cuda.Tests;
 using ParVts.Engine.Compute.Cuda;
 using ParVts.Engine.Formats;
 using ParVts.Engine.Generation;
+using ParVts.Engine.Tests.Generation;
 using ParVts.GpuSim.Driver;
-using VlmEngine = ParVts.Engine.Generation.Engine;
 
 namespace ParVts.Gpu.Tests;
 
