@@ -32,6 +32,7 @@ usage: .\build.ps1 VERB [options]
   bench                 matrix products and a 1.26 G-parameter model and policies on it (against OpenBLAS and llama.cpp: build.sh, on Linux)
   mutants [WORD]        plants known faults one at a time (needs bash: Git's, or WSL)
   pack                  the runner as artifacts\parvts-VERSION.zip with its checksum
+  gpu-bundle            tests and benchmark for a Linux machine with a GPU (needs bash and xz: WSL)
   clean                 remove all that was built
   help                  this text
 '@
@@ -202,6 +203,7 @@ switch ($Verb) {
     'bench' { Invoke-Bench }
     'mutants' { Install-Sdk; bash tools/mutants/run.sh $Rest; exit $LASTEXITCODE }
     'pack' { Invoke-Pack }
+    'gpu-bundle' { Install-Sdk; bash tools/gpu-bundle/make.sh; exit $LASTEXITCODE }
     'clean' { Invoke-Clean }
     { $_ -in 'help', '-h', '--help' } { Write-Output $usage }
     default { Write-Output $usage; Stop-With "there is no verb '$Verb'" 2 }

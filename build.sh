@@ -33,6 +33,8 @@ usage: ./build.sh VERB [options]
                         prefill of policies beside dense on that model, and from one picture to five (a quarter of an hour)
   mutants [WORD]        plants known faults one at a time, and shows which test notices each
   pack                  the runner as artifacts/parvts-VERSION.tar.gz with its checksum
+  gpu-bundle            device tests, runner, demo model and kernel benchmark as artifacts/gpu-bundle-VERSION.tar.xz,
+                        for a GPU machine with no .NET and no network (tools/gpu-bundle/README.md)
   clean                 remove all that was built
   help                  this text
 TEXT
@@ -350,6 +352,13 @@ verb_pack() {
     (cd artifacts && sha256sum "$name.tar.gz" | tee SHA256SUMS)
 }
 
+verb_gpu-bundle() {
+    [ $# -eq 0 ] || die "gpu-bundle takes no options" 2
+    need_dotnet
+    command -v xz >/dev/null || apt_install xz-utils || die "xz is not here"
+    exec tools/gpu-bundle/make.sh
+}
+
 verb_clean() {
     rm -rf artifacts out TestResults
     find src tests tools -type d \( -name bin -o -name obj -o -name TestResults -o -name __pycache__ \) -prune -exec rm -rf {} +
@@ -358,7 +367,7 @@ verb_clean() {
 verb=${1:-help}
 [ $# -eq 0 ] || shift
 case $verb in
-    setup | build | run | test | format | bench | mutants | pack | clean) "verb_$verb" "$@" ;;
+    setup | build | run | test | format | bench | mutants | pack | gpu-bundle | clean) "verb_$verb" "$@" ;;
     help | -h | --help) usage ;;
     *) usage >&2; die "there is no verb '$verb'" 2 ;;
 esac

@@ -123,5 +123,5 @@ public sealed unsafe class CublasHandle : CudaHandle
             _workspace?.Dispose();
     }
 
-    private protected override void Free(nint native) => _ = _api.Destroy(native);
+    private protected override int Free(nint native) => _api.Destroy(native);
 }

@@ -13,10 +13,11 @@ public sealed unsafe class CudaContext : CudaHandle
     // Contexts whose last reference a finalizer let go: released when a context is opened next.
     private static readonly ConcurrentQueue<CudaContext> s_orphans = new();
 
-    private readonly ConcurrentQueue<(Action<nint> Free, nint Native)> _later = new();
+    private readonly ConcurrentQueue<(Func<nint, int> Free, nint Native)> _later = new();
     private readonly int _device;
     private readonly PrimaryContext _state;
     private int _captures;
+    private bool _releasedOnce;
 
     /// <summary>
     /// Retains the primary context of a device. One that an error has destroyed is made anew; whoever holds the old one keeps a
@@ -70,7 +71,7 @@ public sealed unsafe class CudaContext : CudaHandle
             throw new CudaContextLostException(Device, cause);
         Check(Api.CtxPushCurrent(context), "cuCtxPushCurrent_v2");
         FreeWhatWasLeft();
-        return new Scope(Api);
+        return new Scope(this);
     }
 
     /// <summary>Turns a result other than success into an error, and notes it where it has destroyed the context.</summary>
@@ -95,8 +96,8 @@ public sealed unsafe class CudaContext : CudaHandle
     /// <summary>What was disposed of meanwhile is freed when the context is used next.</summary>
     internal void EndCapture() => Interlocked.Decrement(ref _captures);
 
-    /// <summary>Frees a child's native object now.</summary>
-    internal void Run(Action<nint> free, nint native)
+    /// <summary>Frees a child's native object now; where the driver refuses, once more when the context is used next.</summary>
+    internal void Run(Func<nint, int> free, nint native)
     {
         // A lost context took all of it along: to free it again might hit another's object of the same address.
         if (IsLost)
@@ -108,18 +109,21 @@ public sealed unsafe class CudaContext : CudaHandle
         }
 
         // The child still holds its reference on this context: it is there.
-        if (Api.CtxPushCurrent(handle) != 0)
-            return;
-        using var scope = new Scope(Api);
-        free(native);
+        bool freed = Succeeds(Api.CtxPushCurrent(handle), "cuCtxPushCurrent_v2");
+        if (freed)
+        {
+            using var scope = new Scope(this);
+            freed = Succeeds(free(native), "a call that frees");
+        }
+
+        if (!freed && !IsLost)
+            FreeLater(free, native);
     }
 
     /// <summary>Frees a child's native object when the context is used next.</summary>
-    internal void FreeLater(Action<nint> free, nint native) => _later.Enqueue((free, native));
+    internal void FreeLater(Func<nint, int> free, nint native) => _later.Enqueue((free, native));
 
-    private protected override void Free(nint native)
-    {
-    }
+    private protected override int Free(nint native) => 0;
 
     /// <inheritdoc/>
     protected override bool ReleaseHandle()
@@ -143,8 +147,16 @@ public sealed unsafe class CudaContext : CudaHandle
 
     private void FreeWhatWasLeft()
     {
-        while (Volatile.Read(ref _captures) == 0 && _later.TryDequeue(out (Action<nint> Free, nint Native) left))
-            left.Free(left.Native);
+        while (Volatile.Read(ref _captures) == 0 && _later.TryDequeue(out (Func<nint, int> Free, nint Native) left))
+            _ = Succeeds(left.Free(left.Native), "a call that frees");
+    }
+
+    // Who lets go is told of no error; that one has destroyed the context is noted.
+    private bool Succeeds(int result, string call)
+    {
+        if (DriverApi.IsSticky(result))
+            _ = Error(result, call);
+        return result == 0;
     }
 
     // Reached with the last child gone. What finalizers left of children goes with the context.
@@ -152,21 +164,23 @@ public sealed unsafe class CudaContext : CudaHandle
     {
         if (!IsLost && Api.CtxPushCurrent(handle) == 0)
         {
+            using var scope = new Scope(this);
             FreeWhatWasLeft();
-            nint popped;
-            _ = Api.CtxPopCurrent(&popped);
         }
 
-        _ = Api.PrimaryCtxRelease(_device);
+        // Where the driver refuses it is asked once more, when a context is opened next.
+        if (Api.PrimaryCtxRelease(_device) != 0 && !_releasedOnce)
+            s_orphans.Enqueue(this);
+        _releasedOnce = true;
     }
 
     /// <summary>The context is current while this lives; on one thread, in the order of a stack.</summary>
-    internal readonly ref struct Scope(DriverApi api)
+    internal readonly ref struct Scope(CudaContext context)
     {
         public void Dispose()
         {
             nint popped;
-            _ = api.CtxPopCurrent(&popped);
+            _ = context.Succeeds(context.Api.CtxPopCurrent(&popped), "cuCtxPopCurrent_v2");
         }
     }
 }

@@ -16,8 +16,8 @@ public sealed class CudaException : CudaErrorException
         Hint = hint;
     }
 
-    /// <summary>The device's memory is full.</summary>
-    public bool IsOutOfMemory => Code == 2;
+    /// <summary>The device's memory (NVRTC's: the host's) is full. Each library has its own number for that.</summary>
+    public bool IsOutOfMemory => Code == (Call.StartsWith("nvrtc", StringComparison.Ordinal) ? 1 : Call.StartsWith("cublas", StringComparison.Ordinal) ? 3 : 2);
 
     /// <summary>The function that failed.</summary>
     public string Call { get; }

@@ -31,7 +31,9 @@ public sealed unsafe class CudaCapture : CudaHandle
         nint recorded = 0;
         using CudaContext.Scope scope = Context.Enter();
         int result = Context.Api.StreamEndCapture(Raw, &recorded);
-        _ended = true;
+
+        // What cannot be captured ends the capture all the same; after any other error it may still go on, and Dispose ends it.
+        _ended = result is 0 or (>= 900 and <= 908);
         Uncount();
         Context.Check(result, "cuStreamEndCapture");
         try
@@ -40,7 +42,7 @@ public sealed unsafe class CudaCapture : CudaHandle
         }
         finally
         {
-            _ = Context.Api.GraphDestroy(recorded);
+            Context.Run(Context.Api.DestroyGraph, recorded);
         }
     }
 
@@ -51,11 +53,15 @@ public sealed unsafe class CudaCapture : CudaHandle
         base.Dispose(disposing);
     }
 
-    private protected override void Free(nint native)
+    private protected override int Free(nint native)
     {
+        if (_ended)
+            return 0;
         nint recorded = 0;
-        if (!_ended && Context.Api.StreamEndCapture(native, &recorded) == 0 && recorded != 0)
-            _ = Context.Api.GraphDestroy(recorded);
+        int result = Context.Api.StreamEndCapture(native, &recorded);
+        if (recorded != 0)
+            Context.Run(Context.Api.DestroyGraph, recorded);
+        return result;
     }
 
     private void Uncount()
@@ -90,5 +96,5 @@ public sealed unsafe class CudaGraph : CudaHandle
         Context.Check(Context.Api.GraphLaunch(Raw, stream.Raw), "cuGraphLaunch");
     }
 
-    private protected override void Free(nint native) => _ = Context.Api.GraphExecDestroy(native);
+    private protected override int Free(nint native) => Context.Api.GraphExecDestroy(native);
 }

@@ -57,8 +57,8 @@ public abstract class CudaHandle : SafeHandle
         }
     }
 
-    /// <summary>Frees the native object; the context is current.</summary>
-    private protected abstract void Free(nint native);
+    /// <summary>Frees the native object; the context is current. Returns the driver's result.</summary>
+    private protected abstract int Free(nint native);
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)

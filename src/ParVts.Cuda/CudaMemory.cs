@@ -24,7 +24,7 @@ public sealed unsafe class DeviceMemory : CudaHandle
     /// <summary>The device address.</summary>
     public ulong Address => (ulong)Raw;
 
-    private protected override void Free(nint native) => _ = Context.Api.MemFree((ulong)native);
+    private protected override int Free(nint native) => Context.Api.MemFree((ulong)native);
 }
 
 /// <summary>Host memory that the device copies from and to while the host goes on.</summary>
@@ -51,5 +51,5 @@ public sealed unsafe class PinnedMemory : CudaHandle
     /// <summary>The memory.</summary>
     public Span<byte> Span => new((void*)Raw, Bytes);
 
-    private protected override void Free(nint native) => _ = Context.Api.MemFreeHost(native);
+    private protected override int Free(nint native) => Context.Api.MemFreeHost(native);
 }

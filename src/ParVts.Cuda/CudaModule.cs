@@ -43,7 +43,7 @@ public sealed unsafe class CudaModule : CudaHandle
         return new CudaKernel(Context, this, name, function, KernelSignature.Read(_ptx, name));
     }
 
-    private protected override void Free(nint native) => _ = Context.Api.ModuleUnload(native);
+    private protected override int Free(nint native) => Context.Api.ModuleUnload(native);
 
     private static int Load(DriverApi api, byte[] image, nint* module)
     {
@@ -86,7 +86,7 @@ public sealed unsafe class CudaKernel
         Name = name;
         Signature = signature;
         int staticBytes = 0;
-        context.Api.Check(context.Api.FuncGetAttribute(&staticBytes, StaticSharedBytes, function), $"cuFuncGetAttribute of '{name}'");
+        context.Check(context.Api.FuncGetAttribute(&staticBytes, StaticSharedBytes, function), $"cuFuncGetAttribute of '{name}'");
         _sharedBytes = SharedWithoutAsking - staticBytes;
     }
 

@@ -85,11 +85,7 @@ public sealed unsafe class CudaStream : CudaHandle
         Context.Check(Context.Api.MemsetD8Async(destination, value, (nuint)bytes, Raw), "cuMemsetD8Async");
     }
 
-    private protected override void Free(nint native)
-    {
-        if (!_borrowed)
-            _ = Context.Api.StreamDestroy(native);
-    }
+    private protected override int Free(nint native) => _borrowed ? 0 : Context.Api.StreamDestroy(native);
 }
 
 /// <summary>A point in a stream. Any thread may wait for it.</summary>
@@ -130,5 +126,5 @@ public sealed unsafe class CudaEvent : CudaHandle
         return milliseconds;
     }
 
-    private protected override void Free(nint native) => _ = Context.Api.EventDestroy(native);
+    private protected override int Free(nint native) => Context.Api.EventDestroy(native);
 }

@@ -60,8 +60,8 @@ internal static class Failure
         UsageException or RequestException or PolicyException => ExitCode.WrongUsage,
         ModelFormatException or ImageFormatException or InputFileException => ExitCode.BadFile,
         FileNotFoundException or DirectoryNotFoundException or UnauthorizedAccessException => ExitCode.BadFile,
-        DeviceException or MissingLibraryException or CudaLibraryException => ExitCode.MissingDevice,
-        InsufficientMemoryException or OutOfMemoryException => ExitCode.OutOfMemory,
+        DeviceException or MissingLibraryException or CudaLibraryException or CudaDeviceException => ExitCode.MissingDevice,
+        InsufficientMemoryException or OutOfMemoryException or CudaException { IsOutOfMemory: true } => ExitCode.OutOfMemory,
         _ => ExitCode.Failed,
     };
 }

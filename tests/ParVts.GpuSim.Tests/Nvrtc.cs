@@ -11,7 +11,11 @@ internal static class Nvrtc
     private static readonly ConcurrentDictionary<string, string> s_compiled = new();
 
     private static readonly ConcurrentDictionary<string, CompiledKernel> s_engine = new();
-    private static readonly string s_kernels = FindKernels();
+
+    /// <summary>The root of the checkout.</summary>
+    public static string Root { get; } = FindRoot();
+
+    private static readonly string s_kernels = Path.Combine(Root, "kernels");
 
     public static string Ptx(string file)
     {
@@ -39,11 +43,11 @@ internal static class Nvrtc
         return reader.ReadToEnd();
     }
 
-    private static string FindKernels()
+    private static string FindRoot()
     {
         string? folder = AppContext.BaseDirectory;
         while (folder is not null && !File.Exists(Path.Combine(folder, "ParVts.Native.sln")))
             folder = Path.GetDirectoryName(folder);
-        return Path.Combine(folder!, "kernels");
+        return folder!;
     }
 }

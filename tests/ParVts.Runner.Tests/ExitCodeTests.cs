@@ -67,8 +67,22 @@ public sealed class ExitCodeTests
     public void BadFileIs3(string line, string message) => Fails(3, line, message);
 
     [TestCase("run --model MODEL --prompt x --device cuda:99", "cuda:99")]
-    [TestCase("run --model MODEL --prompt x --device sim --json", "sim")]
+    [TestCase("run --model MODEL --prompt x --device cuda:GPU-00112233", "cuda:GPU-00112233")]
     public void MissingDeviceIs4(string line, string message) => Fails(4, line, message);
+
+    // Never another device, nor anything else, in place of the kernels' compiler.
+    [Test]
+    public void WithoutTheCompilerTheSimulatedGpuIs4()
+    {
+        string none = Path.Combine(DemoModel.Scratch, "libnvrtc.so.0");
+        Outcome outcome = Parvts.RunWith("PARVTS_NVRTC", none, "run", "--model", DemoModel.Model, "--prompt", "x", "--device", "sim", "--json");
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(outcome.Code, Is.EqualTo(4), outcome.Errors);
+            Assert.That(outcome.Output, Is.Empty);
+            Assert.That(outcome.Errors, Does.StartWith("error: NVRTC: cannot be loaded").And.Contain(none).And.Contain("PARVTS_NVRTC").And.Contain("libnvrtc12"));
+        }
+    }
 
     [TestCase("run --model MODEL --image IMAGE --prompt x --memory-cap 1M", "cap is 1.0 MiB")]
     [TestCase("run --model MODEL --image IMAGE --prompt x --memory-cap 1000000 --json", "MiB")]

@@ -36,9 +36,19 @@ internal static class Parvts
         RunWithInput(Encoding.UTF8.GetBytes(input), arguments);
 
     /// <summary>Runs it with bytes on standard input.</summary>
-    public static Outcome RunWithInput(byte[] input, params string[] arguments)
+    public static Outcome RunWithInput(byte[] input, params string[] arguments) => Finish(Start(arguments), input, arguments);
+
+    /// <summary>Runs it with an environment variable set.</summary>
+    public static Outcome RunWith(string variable, string value, params string[] arguments)
     {
-        using Process process = Start(arguments);
+        ProcessStartInfo start = Prepare(arguments);
+        start.Environment[variable] = value;
+        return Finish(Process.Start(start)!, [], arguments);
+    }
+
+    private static Outcome Finish(Process started, byte[] input, string[] arguments)
+    {
+        using Process process = started;
         Task<string> errors = process.StandardError.ReadToEndAsync();
         using var output = new MemoryStream();
         Task copying = process.StandardOutput.BaseStream.CopyToAsync(output);
@@ -63,7 +73,9 @@ internal static class Parvts
     }
 
     /// <summary>Starts it, every stream redirected.</summary>
-    public static Process Start(params string[] arguments)
+    public static Process Start(params string[] arguments) => Process.Start(Prepare(arguments))!;
+
+    private static ProcessStartInfo Prepare(string[] arguments)
     {
         var start = new ProcessStartInfo(Environment.ProcessPath is { } host && Path.GetFileNameWithoutExtension(host) == "dotnet" ? host : "dotnet")
         {
@@ -75,7 +87,7 @@ internal static class Parvts
         start.ArgumentList.Add(Path.Combine(AppContext.BaseDirectory, "parvts.dll"));
         foreach (string argument in arguments)
             start.ArgumentList.Add(argument);
-        return Process.Start(start)!;
+        return start;
     }
 
     /// <summary>Large numbers of a JSON array.</summary>

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using ParVts.Bench;
+using ParVts.Bench.Gpu;
 
 var threads = new Option<int>("--threads") { DefaultValueFactory = _ => 2, Description = "Threads that compute." };
 var repeats = new Option<int>("--repeats") { DefaultValueFactory = _ => 7, Description = "Measured repeats." };
@@ -40,4 +41,7 @@ var growth = new Command("growth", "Prefill time from one picture to several, de
 growth.SetAction(parse => ScheduleBench.Growth(
     parse.GetValue(directory)!, parse.GetValue(threads), parse.GetValue(rounds), parse.GetValue(images), "parvts:keep=64,migrate=3", parse.GetValue(plot)));
 
-return new RootCommand("Measurements of the engine; build.sh bench runs them.") { gemm, make, model, schedules, growth }.Parse(args).Invoke();
+var root = new RootCommand("Measurements of the engine; build.sh bench and the GPU bundle run them.") { gemm, make, model, schedules, growth };
+foreach (Command command in GpuCommands.Create())
+    root.Subcommands.Add(command);
+return root.Parse(args).Invoke();

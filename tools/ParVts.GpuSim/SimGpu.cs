@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using ParVts.GpuSim.Compile;
 using ParVts.GpuSim.Ptx;
 using ParVts.GpuSim.Run;
@@ -65,6 +66,9 @@ public sealed class SimGpu : IDisposable
 
     private readonly Cores _cores = new();
 
+    // Hosts that open a GPU many times bring the same modules: compiled once, a kernel serves them all.
+    private static readonly ConcurrentDictionary<string, Dictionary<string, SimKernel>> s_compiled = new();
+
     // On the pinned heap, since kernels read it by pointer; room for a whole vector behind the last parameter.
     private byte[] _parameters = GC.AllocateArray<byte>(1024, pinned: true);
 
@@ -90,6 +94,8 @@ public sealed class SimGpu : IDisposable
     /// <exception cref="PtxException">Something in it is not known here; the message names it and its line.</exception>
     public SimModule LoadModule(string ptx)
     {
+        if (s_compiled.TryGetValue(ptx, out Dictionary<string, SimKernel>? known))
+            return new SimModule(known, []);
         PtxModule module = PtxModule.Parse(ptx);
         Dictionary<string, ulong> addresses = [];
         Dictionary<string, (ulong, long)> variables = [];
@@ -102,9 +108,12 @@ public sealed class SimGpu : IDisposable
             addresses[v.Name] = allocation.Address;
             variables[v.Name] = (allocation.Address, v.Bytes);
         }
-        return new SimModule(
-            module.Functions.Values.Where(f => f.IsEntry).ToDictionary(f => f.Name, f => new SimKernel(KernelCompiler.Compile(module, f, addresses))),
-            variables);
+        var kernels = module.Functions.Values.Where(f => f.IsEntry).ToDictionary(f => f.Name, f => new SimKernel(KernelCompiler.Compile(module, f, addresses)));
+
+        // Variables are each module's own, and kernels hold their addresses.
+        if (variables.Count == 0)
+            s_compiled[ptx] = kernels;
+        return new SimModule(kernels, variables);
     }
 
     /// <summary>Runs a kernel to its end.</summary>

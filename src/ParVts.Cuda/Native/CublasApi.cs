@@ -72,11 +72,11 @@ public sealed unsafe class CublasApi
         };
     }
 
-    private static string? HintFor(int status) => status switch
+    private static string HintFor(int status) => status switch
     {
         1 or 3 => "The GPU's memory may be full: free some, or run without cuBLAS",
         8 or 15 => "This version of cuBLAS does not serve this GPU: install a newer one, or run without it",
         13 => "A kernel failed: the error of the call before says more",
-        _ => null,
+        _ => "Try again; where it fails in the same way, run without cuBLAS",
     };
 }

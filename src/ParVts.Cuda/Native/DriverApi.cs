@@ -195,6 +195,9 @@ public sealed unsafe class DriverApi
                 source.Library, $"is too old: it serves CUDA {read}, and CUDA {OldestVersion / 1000}.{OldestVersion % 1000 / 10} is needed", source.Hint);
     }
 
+    /// <summary>Frees what a capture has recorded.</summary>
+    internal int DestroyGraph(nint recorded) => GraphDestroy(recorded);
+
     /// <summary>Turns a result other than success into an error.</summary>
     internal void Check(int result, string call)
     {
@@ -210,7 +213,7 @@ public sealed unsafe class DriverApi
         return new CudaException(call, result, text, HintFor(result));
     }
 
-    private static string? HintFor(int result) => result switch
+    private static string HintFor(int result) => result switch
     {
         2 => "The GPU's memory is full: shorten the prompt, lower the number of new tokens, or free memory",
         3 or 4 => "The driver is shutting down, or the process was forked: start the engine in the process that uses it",
@@ -220,7 +223,8 @@ public sealed unsafe class DriverApi
         214 => "The GPU's memory has an uncorrectable error: run nvidia-smi -q -d ECC",
         >= 900 and <= 908 => "A graph cannot hold what was queued while the stream was captured: see the call that failed first, or run without graphs (--no-graphs)",
         _ when IsSticky(result) => "A kernel failed and the context is lost: open the engine again; --verbose says which kernels ran",
-        _ => null,
+        999 => "The driver does not say why: look into the system's log, and try again",
+        _ => "Try again; where it fails in the same way, report it with what --verbose shows",
     };
 
     /// <summary>After such an error every later call on the context fails with it: the context is lost.</summary>

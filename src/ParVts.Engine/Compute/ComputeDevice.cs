@@ -67,6 +67,12 @@ public abstract class ComputeDevice : IDisposable
     /// <summary>Another queue on the same hardware. Both must be disposed; the hardware is let go with the last.</summary>
     public abstract ComputeDevice Share();
 
+    /// <summary>Bytes of the device's own memory that are free now; null where it works in the process's memory.</summary>
+    public virtual long? FreeBytes => null;
+
+    /// <summary>Bytes of device memory that <see cref="Import"/> takes for a matrix; 0 where it makes a view of the mapped file.</summary>
+    public virtual long ImportBytes(int rows, int columns) => 0;
+
     /// <summary>Allocates device memory, aligned to 64 bytes; its content is undefined.</summary>
     /// <exception cref="InsufficientMemoryException">The memory is not there.</exception>
     public abstract DeviceBuffer Allocate(long bytes);

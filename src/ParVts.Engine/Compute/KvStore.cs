@@ -55,6 +55,7 @@ public sealed class KvStore : IDisposable
     private readonly TensorType _type;
     private readonly int[] _lengths;
     private readonly int[] _pageCounts;
+    private readonly bool[] _tableIsStale;
     private readonly List<DeviceBuffer> _slabs = [];
     private readonly Stack<nint> _free = new();
     private nint[] _tables = [];
@@ -77,6 +78,7 @@ public sealed class KvStore : IDisposable
         _headDim = headDim;
         _lengths = new int[layers];
         _pageCounts = new int[layers];
+        _tableIsStale = new bool[layers];
     }
 
     /// <summary>Layers.</summary>
@@ -134,7 +136,9 @@ public sealed class KvStore : IDisposable
             ReservePages(layer, _lengths[layer] + 1);
         if (_lengthsDiffer)
             _device.Upload<int>(_lengths, DeviceLengths);
-        _lengthsDiffer = false;
+
+        // Whether a step that is left in the middle has counted them up, nobody knows.
+        _lengthsDiffer = true;
     }
 
     /// <summary>Every layer holds one more row; the step has counted <see cref="DeviceLengths"/> up itself.</summary>
@@ -142,6 +146,7 @@ public sealed class KvStore : IDisposable
     {
         for (int layer = 0; layer < Layers; layer++)
             _lengths[layer]++;
+        _lengthsDiffer = false;
     }
 
     /// <summary>Makes room; what is there already counts.</summary>
@@ -204,13 +209,17 @@ public sealed class KvStore : IDisposable
     private void ReservePages(int layer, int rows)
     {
         int pages = PagesFor(rows);
-        if (pages <= _pageCounts[layer])
-            return;
-        if (pages > _tableWidth || pages - _pageCounts[layer] > _free.Count)
-            throw new InvalidOperationException($"layer {layer}: {rows} rows were not reserved");
-        while (_pageCounts[layer] < pages)
-            _tables[layer * _tableWidth + _pageCounts[layer]++] = _free.Pop();
-        UploadTable(layer);
+        if (pages > _pageCounts[layer])
+        {
+            if (pages > _tableWidth || pages - _pageCounts[layer] > _free.Count)
+                throw new InvalidOperationException($"layer {layer}: {rows} rows were not reserved");
+            _tableIsStale[layer] = true;
+            while (_pageCounts[layer] < pages)
+                _tables[layer * _tableWidth + _pageCounts[layer]++] = _free.Pop();
+        }
+
+        if (_tableIsStale[layer])
+            UploadTable(layer);
     }
 
     private void GrowTables(int width)
@@ -218,11 +227,12 @@ public sealed class KvStore : IDisposable
         nint[] tables = new nint[Layers * width];
         for (int layer = 0; layer < Layers; layer++)
             _tables.AsSpan(layer * _tableWidth, _pageCounts[layer]).CopyTo(tables.AsSpan(layer * width));
-        _deviceTables?.Dispose();
-        _deviceTables = null;
-        _deviceTables = _device.Allocate((long)tables.Length * sizeof(long));
         _deviceLengths ??= _device.Allocate((long)Layers * sizeof(int));
+        DeviceBuffer grown = _device.Allocate((long)tables.Length * sizeof(long));
+        _deviceTables?.Dispose();
+        _deviceTables = grown;
         Layout++;
+        _tableIsStale.AsSpan().Fill(true);
         _tables = tables;
         _tableWidth = width;
         for (int layer = 0; layer < Layers; layer++)
@@ -233,5 +243,6 @@ public sealed class KvStore : IDisposable
     {
         Tensor row = _deviceTables!.View(TensorType.I64, Layers, _tableWidth).Slice(layer, 1);
         _device.Upload<nint>(_tables.AsSpan(layer * _tableWidth, _tableWidth), row);
+        _tableIsStale[layer] = false;
     }
 }

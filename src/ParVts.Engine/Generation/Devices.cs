@@ -1,4 +1,3 @@
-using System.Globalization;
 using ParVts.Cuda;
 using ParVts.Cuda.Compilation;
 using ParVts.Cuda.Native;
@@ -14,8 +13,8 @@ internal static class Devices
     private const string Cuda = "cuda:";
 
     /// <summary>Opens a device; "auto" is the first GPU that can be used, else the CPU.</summary>
-    /// <exception cref="DeviceException">There is no such device.</exception>
-    /// <exception cref="CudaErrorException">A GPU was asked for, and something that it needs is missing or fails.</exception>
+    /// <exception cref="DeviceException">There is no such device, or something that it needs is missing.</exception>
+    /// <exception cref="CudaErrorException">A GPU was asked for, and fails.</exception>
     public static ComputeDevice Open(EngineOptions options)
     {
         if (options.Threads < 0)
@@ -26,29 +25,36 @@ internal static class Devices
             "auto" => (ComputeDevice?)TryOpenGpu(options) ?? new CpuDevice(options.Threads),
             "sim" => throw new DeviceException(
                 "device 'sim' is opened by the host that brings the simulated GPU (EngineOptions.OpenDevice); the runner does"),
-            _ when options.Device.StartsWith(Cuda, StringComparison.Ordinal)
-                && int.TryParse(options.Device.AsSpan(Cuda.Length), NumberStyles.None, CultureInfo.InvariantCulture, out int ordinal) =>
-                OpenGpu(options, ordinal),
-            _ => throw new DeviceException($"there is no device '{options.Device}'; there are: auto, cpu, cuda:N"),
+            _ when options.Device.StartsWith(Cuda, StringComparison.Ordinal) => OpenGpu(options, DriverApi.Load, NvrtcApi.Load),
+            _ => throw new DeviceException($"there is no device '{options.Device}'; there are: auto, cpu, cuda:N, cuda:UUID"),
         };
     }
 
-    private static CudaDevice OpenGpu(EngineOptions options, int ordinal)
+    /// <summary>Opens a GPU by its number or UUID.</summary>
+    /// <param name="options">They name it: "cuda:…".</param>
+    /// <param name="loadDriver">Finds the driver.</param>
+    /// <param name="loadCompiler">Finds NVRTC.</param>
+    /// <exception cref="DeviceException">It is not there, is too old, or a library is missing.</exception>
+    /// <exception cref="CudaErrorException">It fails.</exception>
+    internal static CudaDevice OpenGpu(EngineOptions options, Func<DriverApi> loadDriver, Func<NvrtcApi> loadCompiler)
     {
-        DriverApi driver = DriverApi.Load();
-        IReadOnlyList<CudaDeviceInfo> devices = CudaDeviceInfo.All(driver);
-        if (ordinal >= devices.Count)
-            throw new DeviceException($"there is no device '{options.Device}': this machine has {devices.Count} GPUs, numbered from 0");
-        CudaDeviceInfo info = devices[ordinal];
-        if (info.Architecture < CudaDevice.LeastArchitecture)
+        DriverApi driver;
+        CudaDeviceInfo info;
+        KernelCompiler compiler;
+        try
         {
-            throw new DeviceException(
-                $"'{options.Device}' ({info.Name}) is of compute capability {info.Architecture / 10}.{info.Architecture % 10}; "
-                + $"the kernels need {CudaDevice.LeastArchitecture / 10}.{CudaDevice.LeastArchitecture % 10} (Ampere) or newer. Use --device cpu");
+            driver = loadDriver();
+            info = CudaDeviceInfo.Find(driver, options.Device[Cuda.Length..]);
+            info.RequireSupported();
+            compiler = new KernelCompiler(loadCompiler());
+        }
+        catch (CudaErrorException error)
+        {
+            throw new DeviceException($"device '{options.Device}' cannot be used: {error.Message}", error);
         }
 
         CudaOptions cuda = options.Cuda with { Cublas = options.Cuda.Cublas ?? TryLoadCublas(), Warning = options.Warning };
-        return CudaDevice.Open(driver, new KernelCompiler(NvrtcApi.Load()), info, options.Device, cuda);
+        return CudaDevice.Open(driver, compiler, info, options.Device, cuda);
     }
 
     // It is quicker where it is there; our own kernels serve where it is not.
@@ -69,7 +75,7 @@ internal static class Devices
     {
         try
         {
-            return OpenGpu(options with { Device = Cuda + "0" }, 0);
+            return OpenGpu(options with { Device = Cuda + "0" }, DriverApi.Load, NvrtcApi.Load);
         }
         catch (Exception error) when (error is CudaErrorException or DeviceException)
         {

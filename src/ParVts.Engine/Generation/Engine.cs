@@ -12,7 +12,7 @@ namespace ParVts.Engine.Generation;
 /// <summary>How to open a model. Immutable; any thread.</summary>
 public sealed record EngineOptions
 {
-    /// <summary>"auto", "cpu" or "cuda:N"; a device asked for by name is never replaced by another.</summary>
+    /// <summary>"auto", "cpu", "cuda:N" or "cuda:UUID"; a device asked for by name is never replaced by another.</summary>
     public string Device { get; init; } = "auto";
 
     /// <summary>Opens the device in place of <see cref="Device"/>: a host's own, or a simulated one. The engine disposes it.</summary>
@@ -27,7 +27,7 @@ public sealed record EngineOptions
     /// <summary>Map weights into memory; false reads them.</summary>
     public bool Map { get; init; } = true;
 
-    /// <summary>Bytes that the process may take, by plan; null for no cap.</summary>
+    /// <summary>Bytes that a run may take, by plan: of the process on the CPU, of device memory on a GPU; null for no cap.</summary>
     public long? MemoryCap { get; init; }
 
     /// <summary>Receives warnings, each said once.</summary>
@@ -60,7 +60,7 @@ public sealed class Engine : IDisposable
         _device = options.OpenDevice?.Invoke() ?? Devices.Open(options);
         try
         {
-            _model = LlavaModel.Load(directory, _device, options.Map);
+            _model = LlavaModel.Load(directory, _device, options.Map, options.MemoryCap);
         }
         catch
         {
@@ -118,8 +118,8 @@ public sealed class Engine : IDisposable
     /// <summary>What policies are told about this model.</summary>
     public PolicyModel PolicyModel => new(Config.Text.Layers, _device.RowTile);
 
-    /// <summary>Bytes of the weights: as mapped, and widened.</summary>
-    public long WeightBytes => _model.MappedBytes + _model.WidenedBytes;
+    /// <summary>Bytes of the weights: as mapped, and widened; on a GPU, as they lie in its memory.</summary>
+    public long WeightBytes => _model.DeviceBytes ?? _model.MappedBytes + _model.WidenedBytes;
 
     /// <summary>Bytes that the process held beside the model, once it was open.</summary>
     internal long ProcessBytes { get; }
@@ -179,12 +179,15 @@ public sealed class Engine : IDisposable
     {
         Bind(policy);
         ObjectDisposedException.ThrowIf(!_model.TryAcquire(), this);
+        ComputeDevice? device = null;
         try
         {
-            return new Session(this, _device.Share(), policy);
+            device = _device.Share();
+            return new Session(this, device, policy);
         }
         catch
         {
+            device?.Dispose();
             _model.Release();
             throw;
         }

@@ -19,6 +19,7 @@ public sealed partial class Session
         Forget(cached);
         (MemoryPlan plan, RunNeeds needs) = PlanRows(prompt, cached, CachedTurns.Lengths(_run.Kv), limit);
         plan.Require(_engine.Options.MemoryCap);
+        plan.RequireFree(_run.Missing(plan.KeyValues, plan.Workspace), _device);
         _run.Prepare(needs);
 
         Sampler? sampler = BeginSampling(prompt, options, limit);
@@ -96,8 +97,12 @@ public sealed partial class Session
             Freezes: _policy.Needs.HasFlag(PolicyNeeds.FrozenRows),
             schedule.Cache(newTokens));
         (long keyValues, long workspace) = LlavaRun.Measure(_engine.Model, _device, needs);
-        long logits = sizeof(float) * (long)_logits.Length;
         long weights = _engine.Model.TouchedBytes(prompt.Length - cached);
+
+        // On a GPU the plan is of its memory; the process's is not the scarce one.
+        if (_engine.Model.DeviceBytes is not null)
+            return (new MemoryPlan(weights, keyValues, workspace, 0), needs);
+        long logits = sizeof(float) * (long)_logits.Length;
         return (new MemoryPlan(weights, keyValues, workspace + logits, _engine.ProcessBytes), needs);
     }
 
@@ -238,7 +243,17 @@ public sealed partial class Session
 
     private void Thin(int layer, ReadOnlyMemory<int> rows)
     {
-        _run.KeepKeys(layer, rows);
+        try
+        {
+            _run.KeepKeys(layer, rows);
+        }
+        catch
+        {
+            // Rows may have moved over others already.
+            Forget(0);
+            throw;
+        }
+
         _turns.Thin(_cachedIds.Count, _run.Kv);
     }
 

@@ -13,7 +13,7 @@ internal sealed class LlavaModel
     private readonly IReadOnlyList<DeviceBuffer> _owned;
     private int _users = 1;
 
-    private LlavaModel(WeightFiles files, WeightBinder binder, ModelConfig config)
+    private LlavaModel(WeightFiles files, WeightBinder binder, ModelConfig config, bool onDevice)
     {
         _files = files;
         Config = config;
@@ -24,6 +24,7 @@ internal sealed class LlavaModel
         binder.RequireAllUsed(config.ModelType);
         MappedBytes = binder.MappedBytes;
         WidenedBytes = binder.WidenedBytes;
+        DeviceBytes = onDevice ? binder.DeviceBytes : null;
         _owned = binder.TakeOwned();
     }
 
@@ -44,12 +45,17 @@ internal sealed class LlavaModel
     /// <summary>Bytes of vectors widened to float32.</summary>
     public long WidenedBytes { get; }
 
+    /// <summary>Bytes of device memory that all weights take; null where the device works in the process's memory.</summary>
+    public long? DeviceBytes { get; }
+
     /// <summary>
     /// Bytes of weights that a prefill of so many rows and the decoding after it touch: all of them, but of an untied
     /// embedding table only the rows' pages.
     /// </summary>
     public long TouchedBytes(int rows)
     {
+        if (DeviceBytes is long all)
+            return all;
         long table = (long)Decoder.Embedding.Rows * Decoder.Embedding.Columns * Decoder.Embedding.ElementBytes;
         if (Config.TieWordEmbeddings)
             return MappedBytes + WidenedBytes;
@@ -59,14 +65,26 @@ internal sealed class LlavaModel
 
     /// <summary>Opens a checkpoint folder.</summary>
     /// <exception cref="ModelFormatException">A file or tensor is missing, malformed or not as config.json describes it.</exception>
-    public static LlavaModel Load(string directory, ComputeDevice device, bool map)
+    /// <exception cref="InsufficientMemoryException">The weights exceed the cap, or the device's free memory.</exception>
+    public static LlavaModel Load(string directory, ComputeDevice device, bool map, long? cap)
     {
         ModelConfig config = ModelConfigReader.Read(directory);
         WeightFiles files = WeightFiles.Open(directory, map);
         try
         {
+            bool onDevice = device.FreeBytes is not null;
+            if (onDevice)
+            {
+                // The same code binds twice, first to learn the size; so plan and allocation cannot differ.
+                using var measure = new WeightBinder(device, files, directory, measures: true);
+                long bytes = new LlavaModel(files, measure, config, onDevice).DeviceBytes!.Value;
+                var plan = new MemoryPlan(bytes, 0, 0, 0);
+                plan.Require(cap);
+                plan.RequireFree(bytes, device);
+            }
+
             using var binder = new WeightBinder(device, files, directory);
-            return new LlavaModel(files, binder, config);
+            return new LlavaModel(files, binder, config, onDevice);
         }
         catch
         {

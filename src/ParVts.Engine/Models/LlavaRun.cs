@@ -64,16 +64,21 @@ internal sealed class LlavaRun : IDisposable
         return (KvStore.BytesFor(text.Layers, text.KeyValueHeads, text.HeadDim, needs.Cache, model.InputType), workspace);
     }
 
+    /// <summary>Bytes of what <see cref="Measure"/> measured that <see cref="Prepare"/> has yet to allocate.</summary>
+    public long Missing(long keyValues, long workspace) =>
+        Math.Max(0, keyValues - Kv.ReservedBytes)
+        + Math.Max(0, workspace - (_memory?.Bytes ?? 0) - (_visionKv?.ReservedBytes ?? 0));
+
     /// <summary>Allocates what <see cref="Measure"/> measured; what is large enough already stays.</summary>
     public void Prepare(in RunNeeds needs)
     {
         ModelConfig config = _model.Config;
         Kv.Reserve(needs.Cache);
         _device.ReserveScratch(_device.ScratchBytes(Scratch(config, needs)));
-        if (needs.Pictures && _visionKv is null)
+        if (needs.Pictures)
         {
             VisionConfig vision = config.Vision;
-            _visionKv = new KvStore(_device, 1, vision.Heads, vision.HiddenSize / vision.Heads, _model.InputType);
+            _visionKv ??= new KvStore(_device, 1, vision.Heads, vision.HiddenSize / vision.Heads, _model.InputType);
             _visionKv.Reserve(KvNeeds.Uniform(1, vision.Rows));
         }
 

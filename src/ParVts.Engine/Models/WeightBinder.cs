@@ -14,10 +14,16 @@ internal sealed class WeightBinder : IDisposable
     private readonly string _directory;
     private readonly HashSet<string> _used = [];
     private readonly List<DeviceBuffer> _owned = [];
+    private readonly bool _measures;
     private bool _kept;
 
-    public WeightBinder(ComputeDevice device, WeightFiles files, string directory)
+    /// <param name="device">Where the weights go.</param>
+    /// <param name="files">Where they come from.</param>
+    /// <param name="directory">For messages.</param>
+    /// <param name="measures">Nothing is imported: what is bound has a size and no address (contract D4).</param>
+    public WeightBinder(ComputeDevice device, WeightFiles files, string directory, bool measures = false)
     {
+        _measures = measures;
         _device = device;
         _files = files;
         _directory = directory;
@@ -32,6 +38,9 @@ internal sealed class WeightBinder : IDisposable
 
     /// <summary>Bytes of vectors that were widened to float32.</summary>
     public long WidenedBytes { get; private set; }
+
+    /// <summary>Bytes of device memory that all of it takes; 0 where the device works in the process's memory.</summary>
+    public long DeviceBytes { get; private set; }
 
     /// <summary>The first prefix under which <paramref name="anchor"/> exists.</summary>
     public string FindPrefix(string part, string anchor, params ReadOnlySpan<string> prefixes)
@@ -57,6 +66,9 @@ internal sealed class WeightBinder : IDisposable
     {
         StoredTensor stored = Get(name, storedShape.Length > 0 ? storedShape : [rows, columns]);
         MappedBytes += stored.ByteLength;
+        DeviceBytes += _device.ImportBytes(rows, columns);
+        if (_measures)
+            return new Tensor(0, InputType, rows, columns);
         Tensor matrix = _device.Import(stored, rows, columns, InputType, out DeviceBuffer? owned);
         if (owned is not null)
             _owned.Add(owned);
@@ -67,6 +79,9 @@ internal sealed class WeightBinder : IDisposable
     public Tensor Vector(string name, int length)
     {
         StoredTensor stored = Get(name, [length]);
+        DeviceBytes += length * sizeof(float);
+        if (_measures)
+            return new Tensor(0, TensorType.F32, 1, length);
         float[] values = new float[length];
         stored.CopyTo(values);
         DeviceBuffer buffer = _device.Allocate(length * sizeof(float));

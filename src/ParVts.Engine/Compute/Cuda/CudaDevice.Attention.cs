@@ -70,6 +70,8 @@ public sealed unsafe partial class CudaDevice
 
     private PlanOnDevice Send(AttentionPlan plan, ReadOnlySpan<AttentionTile> tiles, int rows, int heads)
     {
+        // Until all of it is sent, the kernel has no plan: neither this one nor, any longer, the last.
+        _plan = default;
         long bytes = Room<AttentionTile>(tiles.Length) + Room<QuerySegment>(plan.Segments.Length) + Room<KeyRange>(plan.Ranges.Length) + Room<uint>(plan.KeyMask.Length)
             + Room<float>(plan.KeyBias.Length) + Room<uint>(plan.HeadMasks.Length);
         if (_planMemory is null || _planMemory.Bytes < bytes)

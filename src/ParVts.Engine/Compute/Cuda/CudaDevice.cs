@@ -39,9 +39,6 @@ public sealed record CudaOptions
 /// </summary>
 public sealed unsafe partial class CudaDevice : ComputeDevice
 {
-    /// <summary>The oldest architecture that the kernels run on: bfloat16 matrix products and asynchronous copies came with it.</summary>
-    public const int LeastArchitecture = 80;
-
     // Uploads of a prefill are lists of rows and plans: they fit many times.
     private const int StagingBytes = 4 << 20;
 
@@ -100,6 +97,12 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
         }
     }
 
+    /// <summary>Where everything is queued, for measurements.</summary>
+    internal CudaStream Stream => _stream;
+
+    /// <summary>Its context, for measurements.</summary>
+    internal CudaContext Context => _shared.Context;
+
     /// <inheritdoc/>
     public override int RowTile => KvStore.PageRows;
 
@@ -125,6 +128,12 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     }
 
     /// <inheritdoc/>
+    public override long? FreeBytes => _shared.Context.Memory.Free;
+
+    /// <inheritdoc/>
+    public override long ImportBytes(int rows, int columns) => (long)rows * ImportStride(columns) * sizeof(ushort);
+
+    /// <inheritdoc/>
     public override DeviceBuffer Allocate(long bytes)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
@@ -148,8 +157,8 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
             throw new ModelFormatException(tensor.File, tensor.Name, $"is of type {tensor.Type}; F32, BF16 or F16 was expected");
         var stored = new Tensor(tensor.Address, tensor.Type, rows, columns);
         Check((long)rows * columns * stored.ElementBytes == tensor.ByteLength, "Import: the shape does not match the tensor");
-        int stride = (columns + 7) / 8 * 8;
-        DeviceBuffer buffer = Allocate((long)rows * stride * sizeof(ushort));
+        int stride = ImportStride(columns);
+        DeviceBuffer buffer = Allocate(ImportBytes(rows, columns));
         try
         {
             Tensor matrix = buffer.View(type, rows, stride) with { Columns = columns };
@@ -269,6 +278,9 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
         TensorType.F16 => 2,
         _ => throw new ArgumentException($"no kernel takes tensors of type {type}"),
     });
+
+    // Rows of a matrix begin at multiples of 16 bytes.
+    private static int ImportStride(int columns) => (columns + 7) / 8 * 8;
 
     private static int Blocks(long count, int each) => checked((int)((count + each - 1) / each));
 

@@ -51,10 +51,21 @@ internal sealed unsafe class CudaSampler : DeviceSampler
     {
         if (most > _outputRoom || stopIds.Length > _stopRoom)
         {
+            (int outputRoom, int stopRoom) = (_outputRoom, _stopRoom);
             _outputRoom = Math.Max(_outputRoom, most);
             _stopRoom = Math.Max(_stopRoom, stopIds.Length);
-            _memory.Dispose();
-            _memory = _device.Allocate(Bytes);
+            try
+            {
+                DeviceBuffer larger = _device.Allocate(Bytes);
+                _memory.Dispose();
+                _memory = larger;
+            }
+            catch
+            {
+                (_outputRoom, _stopRoom) = (outputRoom, stopRoom);
+                throw;
+            }
+
             _layout++;
         }
 
