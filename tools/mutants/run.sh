@@ -245,6 +245,25 @@ mutant "probabilities are not squared" kernels/probe.cu \
 mutant "a probe forgets the keys' biases" kernels/probe.cu \
     '(view.key_bias ? view.key_bias[at] : 0.0f) - lse[(long long)(lse_of_rows ? row.row : first_row' '0.0f - lse[(long long)(lse_of_rows ? row.row : first_row' Probes_are_the_plans
 
+# Whole runs on the simulated GPU.
+require Path_A_is_the_run A_prefill_neither_waits The_cache_is_what_the_trace Decoding_is_as_near Tiles_that_nobody_sees Every_kernel_is_named
+mutant "a run ignores path B" $engine/Models/ScheduleExecutor.cs \
+    'device.FusePaths(workspace.Hidden, first, second, weights);' '' Path_A_is_the_run
+mutant "a run reads a choice back at once" $engine/Models/ScheduleExecutor.cs \
+    'if (!_defers || state.Pending.Count' 'if (_defers || state.Pending.Count' A_prefill_neither_waits
+mutant "a run asks who leaves, though all do" $engine/Scheduling/ScheduleState.cs \
+    'if (!visual.IsEmpty)' 'if (visual.Length >= 0)' A_prefill_neither_waits
+mutant "positions of rows that the device chose stay behind" $engine/Models/ScheduleExecutor.cs \
+    'device.Convert(kept, positions.Slice(0, rows));' '' The_cache_is_what_the_trace
+mutant "the device's lengths are stale after rows have left" $engine/Compute/KvStore.cs \
+    '_device.Upload<int>(_lengths, DeviceLengths);' 'if (_lengths[0] == _lengths[^1]) _device.Upload<int>(_lengths, DeviceLengths);' Decoding_is_as_near
+mutant "a step does not count the lengths up" $engine/Models/Decoder.cs \
+    'device.Increment(kv.DeviceLengths);' '' Decoding_is_as_near
+mutant "path B's tiles go through path A" $engine/Scheduling/ScheduleState.cs \
+    'new KeyRange(0, cached + prefix, KeyRule.Full)' 'new KeyRange(0, cached + rest, KeyRule.Full)' Tiles_that_nobody_sees
+mutant "a replay's launches are not told" $engine/Compute/Cuda/CudaDevice.Recording.cs \
+    'CollectionsMarshal.GetValueRefOrAddDefault(_launches, kernel, out _) += launches;' '_ = launches;' Every_kernel_is_named
+
 [ ${#rows[@]} -gt 0 ] || { echo "mutants: there is none with '$only' in its name" >&2; exit 2; }
 echo "| planted fault | in | test | |"
 echo "|---|---|---|---|"
