@@ -60,7 +60,7 @@ killers=(
     A_thinned_layer_holds_the_rows_that_were_kept A_thinned_cache_is_never_cut_back_into A_frozen_row_leaves_the_layer_as_it_entered
     Compact_positions_run_without_gaps Several_pictures_share_or_split_the_budget Auto_fills_whole_tiles
     Without_a_class_token_the_stand_in A_wrong_file_is_refused A_plan_is_refused_while_the_session_works
-    Freezing_goes_together_with_choosing A_probe_before_a_layer_sees
+    Freezing_goes_together_with_choosing A_probe_before_a_layer_sees Reading_choices_back_late_changes_nothing
 )
 # require TEST...: the unchanged sources build, and pass these tests of the project.
 require() {
@@ -81,7 +81,7 @@ mutant "a KV length is off by one" $engine/Models/ScheduleExecutor.cs \
     'state.CachedRowsOf(layer) + state.StoredRowsOf(layer));' 'state.CachedRowsOf(layer) + state.StoredRowsOf(layer) + 1);' \
     Rows_and_cache_are_as_long_as_planned
 mutant "pruned before the decoder, and called ParVTS" $engine/Scheduling/Policies/ParVtsPolicy.cs \
-    'subject.Length == visual || _migrate.Value == 0' 'subject.Length >= 0' Own_schedule_parvts_1
+    '&& _migrate.Value > 0;' '&& _migrate.Value > 99;' Own_schedule_parvts_1
 mutant "fused one layer late" $engine/Scheduling/Policies/ParVtsPolicy.cs \
     'if (state.Layer != _migrate.Value)' 'if (state.Layer != _migrate.Value + 1)' Own_schedule_parvts_2
 mutant "the fusion's weights are exchanged" $engine/Compute/Cpu/RowMoves.cs \
@@ -89,9 +89,17 @@ mutant "the fusion's weights are exchanged" $engine/Compute/Cpu/RowMoves.cs \
 mutant "the log-sum-exp weighs the wrong path" $engine/Compute/Cpu/RowMoves.cs \
     'MathF.Exp(b - a)' 'MathF.Exp(a - b)' Path_weights_follow_the_log_sum_exp
 mutant "mass over all keys, not the path's visual ones" $engine/Models/ScheduleExecutor.cs \
-    'rows.Rows[row].Role == RowRole.Visual && rows.Paths[row] == rows.Paths[before]' 'true' Own_schedule_parvts_4
+    'rows.RoleOf(row) == RowRole.Visual && rows.Paths[row] == rows.Paths[before]' 'true' Own_schedule_parvts_4
 mutant "the lowest scores stay" $engine/Scheduling/Selection.cs \
     'keys[b].CompareTo(keys[a])' 'keys[a].CompareTo(keys[b])' Ties_go_to_the_lower_index
+mutant "the device keeps the lowest scores" $engine/Compute/Cpu/Ranking.cs \
+    '(int)bits < 0 ? ~bits : bits | 0x8000_0000' '(int)bits < 0 ? bits : ~bits & 0x7FFF_FFFF' Own_schedule_cls_prune_1
+mutant "what was chosen is told by what stood for it" $engine/Scheduling/ScheduleState.Choices.cs \
+    'real[choice.RankedTokens[i]] = ranked[choice.Places[choice.PlaceOf(i)]];' '' Own_schedule_cls_prune_1
+mutant "positions do not move with rows that the host does not know" $engine/Models/ScheduleExecutor.cs \
+    'device.Convert(kept, positions.Slice(0, rows));' '' Reading_choices_back_late_changes_nothing
+mutant "a group's survivors are taken for the first group's" $engine/Models/ScheduleExecutor.cs \
+    'kept += group.Keep;' '' Reading_choices_back_late_changes_nothing
 mutant "class-token attention of the first block" $engine/Models/VisionTower.cs \
     'block == _weights.Layers.Length - 1 && policy' 'block == 0 && policy' Own_schedule_cls_prune_1
 mutant "the first row is probed, not the last" $engine/Models/ScheduleExecutor.cs \
@@ -99,18 +107,18 @@ mutant "the first row is probed, not the last" $engine/Models/ScheduleExecutor.c
 mutant "rotary positions stay behind when rows move" $engine/Models/Decoder.cs \
     'if (moved)' 'if (moved && layer < 0)' Own_schedule_fastv_1
 mutant "a probe forgets the scale" $engine/Compute/Cpu/AttentionProbe.cs \
-    'MathF.Exp(work->Scale * score - logSumExp)' 'MathF.Exp(score - logSumExp)' Probes_are_the_probabilities_of_the_plan
+    'MathF.Exp(work->Scale * score + bias - logSumExp)' 'MathF.Exp(score + bias - logSumExp)' Probes_are_the_probabilities_of_the_plan
 mutant "value: none adds values after all" $engine/Compute/Cpu/SegmentAttention.Tile.cs \
     'if (range.Value == ValueRule.Own)' 'if (range.Value != ValueRule.Sink)' Random_plans_keep_the_budget
 mutant "another question takes the pruned cache" $engine/Generation/CachedTurns.cs \
     'return Math.Min(tokens, turn.Whole);' 'return tokens;' Another_question_about_the_same_picture
-mutant "every picture has the first one's scores" $engine/Generation/Session.Generation.cs \
-    'classAttention.AsSpan(image * made)' 'classAttention.AsSpan(0)' Every_picture_is_ranked_by_its_own_attention
+mutant "every picture has the first one's scores" $engine/Models/LlavaRun.cs \
+    'Part(_activations!.ClassScores, image * rows, rows)' 'Part(_activations!.ClassScores, 0, rows)' Every_picture_is_ranked_by_its_own_attention
 mutant "a path's mass forgets earlier turns" $engine/Models/ScheduleExecutor.cs \
     'new KeyRange(cached + row, cached + end, KeyRule.Full, ValueRule.None)' 'new KeyRange(row, end, KeyRule.Full, ValueRule.None)' \
     What_is_measured_does_not_depend_on_what_was_cached
 mutant "a probe forgets earlier turns" $engine/Models/ScheduleExecutor.cs \
-    'scores.Address + cached * sizeof(float)' 'scores.Address' What_is_measured_does_not_depend_on_what_was_cached
+    'int cached = _scoresFrom = state.CachedRows;' 'int cached = _scoresFrom = 0;' What_is_measured_does_not_depend_on_what_was_cached
 mutant "a thinned layer keeps its first rows" $engine/Models/LlavaRun.cs \
     '_device.KeepKeys(Kv.Layer(layer), piece, first);' '' A_thinned_layer_holds_the_rows_that_were_kept
 mutant "a thinned cache is cut back into" $engine/Generation/CachedTurns.cs \
@@ -134,7 +142,7 @@ mutant "policies are not asked after a step" $engine/Generation/Session.Generati
 mutant "a stack asks its first policy alone" $engine/Scheduling/PolicyStack.cs \
     'policy.BeforeLayer(state);' 'policies[0].BeforeLayer(state);' Freezing_goes_together_with_choosing
 mutant "a probe before a layer measures nothing" $engine/Models/ScheduleExecutor.cs \
-    'Probe(workspace, store, state.Plan, query, logSumExp, asked, cached, scores, scale);' '' A_probe_before_a_layer_sees
+    'device.Download<float>(Part(workspace.Scores, cached, rows), scores);' '' A_probe_before_a_layer_sees
 mutant "the decoded token's position counts the rows that are left" $engine/Generation/Session.Generation.cs \
     'int position = prompt.Length + tokens.Count - 1;' 'int position = _run.Kv.Length(0);' Decoding_equals_replaying_the_frozen_trace
 mutant "the trace counts half of the pairs' work" $engine/Scheduling/ScheduleTrace.cs \
@@ -251,6 +259,25 @@ mutant "a context that was not released is forgotten" $cuda/CudaContext.cs '&& !
 mutant "a lost context is not noted" $cuda/CudaContext.cs '_state.Lose(error);' '_ = error;' Two_sessions_of
 mutant "free memory is not looked at" $engine/Compute/MemoryPlan.cs 'missing > 0 && device.FreeBytes' 'missing < 0 && device.FreeBytes' The_plan_is_held
 mutant "a compiler's program is left behind" $cuda/Compilation/KernelCompiler.cs '_ = _api.DestroyProgram(&program);' '' Each_compiler_call
+
+# Whole runs on the simulated GPU.
+require Path_A_is_the_run A_prefill_neither_waits The_cache_is_what_the_trace Decoding_is_as_near Tiles_that_nobody_sees Every_kernel_is_named
+mutant "a run ignores path B" $engine/Models/ScheduleExecutor.cs \
+    'device.FusePaths(workspace.Hidden, first, second, weights);' '' Path_A_is_the_run
+mutant "a run reads a choice back at once" $engine/Models/ScheduleExecutor.cs \
+    'if (!_defers || state.Pending.Count' 'if (_defers || state.Pending.Count' A_prefill_neither_waits
+mutant "a run asks who leaves, though all do" $engine/Scheduling/ScheduleState.cs \
+    'if (!visual.IsEmpty)' 'if (visual.Length >= 0)' A_prefill_neither_waits
+mutant "positions of rows that the device chose stay behind" $engine/Models/ScheduleExecutor.cs \
+    'device.Convert(kept, positions.Slice(0, rows));' '' The_cache_is_what_the_trace
+mutant "the device's lengths are stale after rows have left" $engine/Compute/KvStore.cs \
+    '_device.Upload<int>(_lengths, DeviceLengths);' 'if (_lengths[0] == _lengths[^1]) _device.Upload<int>(_lengths, DeviceLengths);' Decoding_is_as_near
+mutant "a step does not count the lengths up" $engine/Models/Decoder.cs \
+    'device.Increment(kv.DeviceLengths);' '' Decoding_is_as_near
+mutant "path B's tiles go through path A" $engine/Scheduling/ScheduleState.cs \
+    'new KeyRange(0, cached + prefix, KeyRule.Full)' 'new KeyRange(0, cached + rest, KeyRule.Full)' Tiles_that_nobody_sees
+mutant "a replay's launches are not told" $engine/Compute/Cuda/CudaDevice.Recording.cs \
+    'CollectionsMarshal.GetValueRefOrAddDefault(_launches, kernel, out _) += launches;' '_ = launches;' Every_kernel_is_named
 
 [ ${#rows[@]} -gt 0 ] || { echo "mutants: there is none with '$only' in its name" >&2; exit 2; }
 echo "| planted fault | in | test | |"

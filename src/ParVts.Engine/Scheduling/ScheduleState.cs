@@ -140,7 +140,9 @@ public sealed partial class ScheduleState
     public void Keep(
         ReadOnlySpan<int> visual, string? score = null, ReadOnlySpan<int> ranked = default, ReadOnlySpan<float> scores = default)
     {
-        ReadBack?.Invoke();
+        // Where all leave it does not matter who they are: nobody waits for a device that chose them.
+        if (!visual.IsEmpty)
+            ReadBack?.Invoke();
         int before = Rows.CountOf(RowRole.Visual);
         KeepRows(visual);
         _trace.Add(new ScheduleEvent

@@ -15,9 +15,6 @@ namespace ParVts.Runner.Commands;
 /// <summary><c>parvts doctor</c>: what this machine has, what is missing and how to install it.</summary>
 internal static class DoctorCommand
 {
-    private static readonly string[] CublasFiles =
-        ["libcublas.so.13", "libcublas.so.12", "libcublas.so.11", "cublas64_13.dll", "cublas64_12.dll"];
-
     public static Command Create()
     {
         var command = new CommandWithExamples(
@@ -35,7 +32,7 @@ internal static class DoctorCommand
             .. NativeCodecs.Probe().Select(codec => new Library(codec.Reads, codec.LoadedAs, codec.Version, codec.Install)),
             Driver(),
             Compiler(),
-            new Library("cuBLAS", FindFile(CublasFiles), null, "optional; comes with the CUDA toolkit"),
+            new Library("cuBLAS", FindFile(CublasApi.FileNames), null, "optional: our own kernels multiply without it; comes with the CUDA toolkit"),
         ];
         if (parse.GetValue(CommonOptions.Json))
             WriteJson(libraries);
@@ -147,7 +144,7 @@ internal static class DoctorCommand
         }
     }
 
-    private static string? FindFile(string[] files) => Array.Find(files, file =>
+    private static string? FindFile(IEnumerable<string> files) => files.FirstOrDefault(file =>
     {
         if (!NativeLibrary.TryLoad(file, out nint handle))
             return false;

@@ -89,7 +89,7 @@ internal class ScheduleTests
                     continue;
                 using JsonDocument json = JsonDocument.Parse(File.ReadAllText(file));
                 JsonElement method = json.RootElement.GetProperty("method");
-                var data = new TestCaseData(file) { TestName = $"Device {(folder == own ? "own " : "")}schedule {name}" };
+                var data = new TestCaseData(file) { TestName = folder == own ? $"Device_own_schedule_{name.Replace('-', '_')}" : $"Device schedule {name}" };
                 if (PolicyRegistry.All.All(info => info.Name != method.GetString()))
                     data.Ignore($"policy '{method}' is not there yet");
                 else if (folder != own && !TestData.Full && !TestGpu.IsReal)
