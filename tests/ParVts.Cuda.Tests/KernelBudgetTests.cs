@@ -67,6 +67,21 @@ public partial class KernelBudgetTests
     private static int Place(int architecture) =>
         Budget().GetProperty("architectures").EnumerateArray().Select(one => one.GetInt32()).ToList().IndexOf(architecture);
 
+    [TestCase(80, 256, 64, 0, 4, Description = "registers: 16 K in each quarter, 2 K a warp")]
+    [TestCase(80, 128, 168, 0, 3, Description = "168 registers, and with 169 a warp takes 176")]
+    [TestCase(80, 128, 169, 0, 2)]
+    [TestCase(80, 32, 16, 0, 32, Description = "blocks")]
+    [TestCase(86, 32, 16, 0, 16)]
+    [TestCase(89, 1024, 32, 0, 1, Description = "threads: 1536")]
+    [TestCase(90, 1024, 32, 0, 2)]
+    [TestCase(80, 128, 32, 48 * 1024, 3, Description = "shared memory: 49 KiB of 164 with what the system takes")]
+    [TestCase(86, 128, 32, 48 * 1024, 2)]
+    [TestCase(90, 128, 32, 48 * 1024, 4)]
+    [TestCase(86, 128, 32, 99 * 1024, 1)]
+    [TestCase(86, 128, 32, 100 * 1024, 0)]
+    public void Blocks_fit_as_the_specification_says(int architecture, int threads, int registers, int shared, int blocks) =>
+        Assert.That(Occupancy.Blocks(architecture, threads, registers, shared), Is.EqualTo(blocks));
+
     [Test]
     public void Every_file_has_a_budget() => Assert.That(
         Budget().GetProperty("files").EnumerateObject().Select(file => file.Name),
