@@ -14,7 +14,6 @@ public partial class KernelBudgetTests
     private static readonly string s_folder = FindKernels();
 
     [TestCaseSource(nameof(Cases))]
-    [Parallelizable]
     public void A_kernel_file_keeps_its_budget(string file, int architecture)
     {
         JsonElement budget = Budget().GetProperty("files").GetProperty(file);
