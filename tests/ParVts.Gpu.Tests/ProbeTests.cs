@@ -104,7 +104,12 @@ internal sealed class ProbeTests : DeviceTest
         var random = new Random(seed);
         (int headDim, int kvHeads, int group) = seed switch
         {
-            1 => (64, 2, 1), 2 => (16, 1, 3), 3 => (128, 1, 7), 4 => (72, 3, 2), 5 => (80, 2, 5), _ => (32, 1, 1),
+            1 => (64, 2, 1),
+            2 => (16, 1, 3),
+            3 => (128, 1, 7),
+            4 => (72, 3, 2),
+            5 => (80, 2, 5),
+            _ => (32, 1, 1),
         };
         int cached = random.Next(0, 140);
         int last = cached + Rows - (seed > 3 ? 1 : 0);

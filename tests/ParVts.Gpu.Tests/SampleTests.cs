@@ -1,5 +1,5 @@
-using ParVts.Engine.Compute.Cuda;
 using ParVts.Engine.Compute;
+using ParVts.Engine.Compute.Cuda;
 using ParVts.Engine.Generation;
 
 namespace ParVts.Gpu.Tests;
@@ -128,17 +128,36 @@ internal sealed class SampleTests : KernelTest
         {
             Run("sample.cu", "sample_greedy", 1024, new SampleGreedyArguments
             {
-                Logits = _logits, Vocabulary = vocabulary, Seen = _seen, Penalty = options.RepetitionPenalty,
-                StopIds = _stops, StopCount = _stopCount, State = _state, Token = _token, Output = _output, Capacity = _capacity,
+                Logits = _logits,
+                Vocabulary = vocabulary,
+                Seen = _seen,
+                Penalty = options.RepetitionPenalty,
+                StopIds = _stops,
+                StopCount = _stopCount,
+                State = _state,
+                Token = _token,
+                Output = _output,
+                Capacity = _capacity,
             });
             return;
         }
 
         Run("sample.cu", "sample", 1024, new SampleArguments
         {
-            Logits = _logits, Vocabulary = vocabulary, Seen = _seen, Penalty = options.RepetitionPenalty, Inverse = SampleWeight.Inverse(options.Temperature), TopK = options.TopK,
-            TopP = options.TopP < 1f ? SampleWeight.Share(options.TopP) : 0, Least = SampleWeight.Least(options.MinP),
-            StopIds = _stops, StopCount = _stopCount, State = _state, Token = _token, Output = _output, Capacity = _capacity,
+            Logits = _logits,
+            Vocabulary = vocabulary,
+            Seen = _seen,
+            Penalty = options.RepetitionPenalty,
+            Inverse = SampleWeight.Inverse(options.Temperature),
+            TopK = options.TopK,
+            TopP = options.TopP < 1f ? SampleWeight.Share(options.TopP) : 0,
+            Least = SampleWeight.Least(options.MinP),
+            StopIds = _stops,
+            StopCount = _stopCount,
+            State = _state,
+            Token = _token,
+            Output = _output,
+            Capacity = _capacity,
         });
     }
 

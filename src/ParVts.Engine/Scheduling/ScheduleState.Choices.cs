@@ -69,7 +69,11 @@ public sealed partial class ScheduleState
         SplitRows(subject);
         FinishChoice(new ScheduleEvent
         {
-            Layer = Math.Max(0, Layer), Kind = ScheduleEventKind.Split, Kept = StandIns(), Subject = subject, Score = score,
+            Layer = Math.Max(0, Layer),
+            Kind = ScheduleEventKind.Split,
+            Kept = StandIns(),
+            Subject = subject,
+            Score = score,
         });
         _splitChoice = _pending.Count - 1;
     }

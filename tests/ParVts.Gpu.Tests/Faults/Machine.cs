@@ -36,7 +36,18 @@ internal sealed class Machine : IDisposable
         Compiler = TestCompiler.Require();
         RandomModel.Write(_folder.Path, new RandomModelShape
         {
-            Layers = 3, Hidden = 32, Mlp = 32, Heads = 1, KvHeads = 1, Vocabulary = 61, Grid = 3, VisionHidden = 32, VisionMlp = 32, Patch = 4, Seed = 5, Sharpness = 2,
+            Layers = 3,
+            Hidden = 32,
+            Mlp = 32,
+            Heads = 1,
+            KvHeads = 1,
+            Vocabulary = 61,
+            Grid = 3,
+            VisionHidden = 32,
+            VisionMlp = 32,
+            Patch = 4,
+            Seed = 5,
+            Sharpness = 2,
         });
 
         // What these look for has tests of its own.
