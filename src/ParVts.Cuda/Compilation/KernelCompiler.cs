@@ -94,10 +94,8 @@ public sealed unsafe class KernelCompiler
             if (result == 6)
                 throw new KernelCompileException(source.Name, WithSource(source, log));
             _api.Check(result, $"nvrtcCompileProgram ({source.Name}, {string.Join(' ', options)})");
-            nuint ptxSize;
-            bool keepsPtx = _api.GetPtxSize(program, &ptxSize) == 0 && ptxSize > 1;
             return new Output(
-                keepsPtx || !wantCubin ? Read(program, _api.GetPtxSize, _api.GetPtx, "nvrtcGetPTX") : [],
+                !wantCubin || KeepsPtx(program) ? Read(program, _api.GetPtxSize, _api.GetPtx, "nvrtcGetPTX") : [],
                 wantCubin ? Read(program, _api.GetCubinSize, _api.GetCubin, "nvrtcGetCUBIN") : [],
                 log);
         }
@@ -105,6 +103,17 @@ public sealed unsafe class KernelCompiler
         {
             _ = _api.DestroyProgram(&program);
         }
+    }
+
+    // A version that does not keep it says that the request is invalid, or that there is nothing but the end of a text.
+    private bool KeepsPtx(nint program)
+    {
+        const int invalidInput = 3;
+        nuint size;
+        int result = _api.GetPtxSize(program, &size);
+        if (result != invalidInput)
+            _api.Check(result, "nvrtcGetPTXSize");
+        return result == 0 && size > 1;
     }
 
     private byte[] Read(nint program, delegate* unmanaged<nint, nuint*, int> size, delegate* unmanaged<nint, byte*, int> get, string call)
