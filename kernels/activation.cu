@@ -7,6 +7,9 @@
 //          for float32). Columns are any number.
 // Launch   one block of 256 for 1024 columns of a row: grid (rows, columns / 1024 rounded up).
 // Bytes    gated_activate: 8 read, sizeof(ELEMENT) written a value; activate: 4 read, sizeof(ELEMENT) written.
+// Counted  on the simulated GPU (README.md says how):
+//          activate, 16 rows of 4096: moved 1.00, asked 1.00, conflicts 0 %
+//          gated_activate, 8 rows of 11008: moved 1.00, asked 1.00, conflicts 0 %
 // Why so   memory-bound: each byte moves once, in 16-byte pieces.
 #include "apply.cuh"
 #include "columns.cuh"

@@ -8,6 +8,11 @@
 // Shapes   all int32 or float32, contiguous: counts [n]; template, out [n]; scores [n], places [k], out [m].
 // Launch   increment, resolve_rows: blocks of 256 over n. score_share: one block of 256.
 // Bytes    a few numbers a row: launches are what these cost.
+// Counted  on the simulated GPU (README.md says how):
+//          increment, 32 counters: moved 1.00, asked 1.00, conflicts 0 %
+//          resolve_rows, 640 rows, 64 of them chosen: moved 1.00, asked 1.00, conflicts 0 %
+//          score_share, 64 of 576: moved 1.00, asked 1.78, conflicts 0 %
+//          Asked for beyond moved: scores that lie scattered.
 // Why so   sums in float64 and in an order that only the block's size decides: the share must not depend on the run.
 
 extern "C" __global__ void __launch_bounds__(256) increment(int* counts, int n)

@@ -8,15 +8,26 @@
 // Launch   (kv_heads * parts, splits) blocks of 128 threads. GROUP query heads of one KV head in a block: parts * GROUP of them share a
 //          KV head. SHARED_BYTES of dynamic shared memory. A split takes ceil(pages / splits) neighbouring pages: the launch does not depend
 //          on the length, so that a captured graph serves every step.
-// Bytes    each row of K and V once, 4 * DIM (640 rows of 128: 1.002 times that is loaded with q and the block table); partials written once, 4 * GROUP * (HEAD_DIM + 2) a block. 4 * HEAD_DIM operations
-//          for each query head and key.
+// Bytes    each row of K and V once, 4 * DIM; q; partials written once, 4 * GROUP * (HEAD_DIM + 2) a block. 4 * HEAD_DIM operations for
+//          each query head and key.
+// Counted  on the simulated GPU (README.md says how):
+//          decode_attention, 640 keys in 5 splits, 4 KV heads of 64, groups of 1: moved 1.01, asked 1.03, conflicts 0 %
+//          decode_attention, 640 keys in 5 splits, 4 KV heads of 72, groups of 1: moved 1.01, asked 1.03, conflicts 0 %
+//          decode_attention, 640 keys in 5 splits, 4 KV heads of 80, groups of 1: moved 1.01, asked 1.03, conflicts 0 %
+//          decode_attention, 640 keys in 5 splits, 4 KV heads of 96, groups of 1: moved 1.01, asked 1.03, conflicts 0 %
+//          decode_attention, 640 keys in 5 splits, 4 KV heads of 128, groups of 1: moved 1.01, asked 1.02, conflicts 0 %
+//          decode_attention, 640 keys in 10 splits, 2 KV heads of 128, groups of 4: moved 1.06, asked 1.14, conflicts 0 %
+//          decode_attention, 640 keys in 10 splits, 2 KV heads of 128, groups of 7: moved 1.11, asked 1.24, conflicts 0 %
+//          Moved beyond what must be: the sums of the splits, 4 * GROUP * (HEAD_DIM + 2) for 256 * DIM of a page, where a split is one
+//          page; a longer cache has more pages in a split.
 // Why so   memory-bound: the pages come by cp.async, two in flight, past the registers; all heads of a group use them there. Keys in a
 //          layout in which four lanes read four neighbours of a row (pages.cuh), values row by row: no bank conflicts. Rows from
 //          the length on are not read.
-// Budget   heads of 128: 66 KB of shared memory, so 2 blocks of a multiprocessor on sm_80 and 3 on sm_90, each with up to 64 KB under way; 64: 33 KB, 4 and 6
-//          (4 by registers from GROUP 4 on).
-// Tried    no least number of blocks in the launch bounds: NVRTC 11.8 then aims at more of them and spills 4 to 16 bytes (sm_80). Rows exchanged in the
-//          tile instead of among the lanes, where CHUNKS is 10: the copies then meet in a bank.
+// Occupancy  blocks of a multiprocessor on sm_80 / sm_86, 89 / sm_90 (budget.json), by shared memory unless said: one query head of 128:
+//          66 KB: 2 / 1 / 3, each with up to 64 KB under way; of 64: 33 KB: 4 / 2 / 5 (sm_90: by registers).
+// Tried    no least number of blocks in the launch bounds: NVRTC 11.8 then aims at more of them and spills 4 to 16 bytes (sm_80). Four blocks
+//          for groups of 8 and heads of 96 or more: 16 and 24 bytes spilled. Rows exchanged in the tile instead of among the lanes,
+//          where CHUNKS is 10: the copies then meet in a bank.
 #include "pages.cuh"
 #include "reduce.cuh"
 
@@ -32,7 +43,7 @@
 #define WARPS (TILE_THREADS / 32)
 #define WARP_HEADS ((GROUP + WARPS - 1) / WARPS)
 #define TILE (PAGE * DIM)
-#define BLOCKS (GROUP > 8 ? 3 : 4) // of a multiprocessor
+#define BLOCKS (GROUP > 8 || (GROUP == 8 && DIM >= 96) ? 3 : 4) // of a multiprocessor
 #define SHARED_BYTES (4 * TILE * sizeof(element) + GROUP * (DIM + SCORES + 1) * sizeof(float))
 
 #define MINUS_INFINITY __int_as_float(0xff800000)

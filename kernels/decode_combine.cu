@@ -5,6 +5,9 @@
 // Shapes   partials [heads, splits, head_dim + 2] float32: a, m, l; a is there only where l is not 0. out [heads, head_dim] ELEMENT.
 // Launch   one block of THREADS a head.
 // Bytes    4 * (head_dim + 2) a split and head, from the second level of cache as a rule; sizeof(ELEMENT) * head_dim a head.
+// Counted  on the simulated GPU (README.md says how):
+//          decode_combine, 10 splits, 8 heads of 128: moved 1.00, asked 1.87, conflicts 0 %
+//          Asked for beyond moved: m and l of every split, by each warp.
 // Why so   the splits are few; their order is fixed, so that the sums are the same on every run.
 #include "types.cuh"
 

@@ -6,6 +6,9 @@
 //          out [rows, columns] float32, stride a multiple of 4. Columns any number.
 // Launch   one block of 256 for 1024 columns of a row: grid (rows, columns / 1024 rounded up).
 // Bytes    sizeof(ELEMENT) read and 4 written a value (and 4 more read, accumulating).
+// Counted  on the simulated GPU (README.md says how):
+//          embed, 32 rows of 4096: moved 1.00, asked 1.04, conflicts 0 %
+//          Asked for beyond moved: ids.
 // Why so   memory-bound; the ids live on the device, so that a decoded token never visits the host.
 #include "columns.cuh"
 

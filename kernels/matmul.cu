@@ -12,6 +12,11 @@
 //          each with 48 KiB of dynamic shared memory.
 // Bytes    (rows + columns) * inner * 2 read once into the second level of cache, each tile's operands once from there;
 //          sizeof(output) written a value. 2 * rows * columns * inner operations.
+// Counted  on the simulated GPU (README.md says how):
+//          matmul_128x128, 256 x 256 x 256: moved 1.00, asked 1.50, conflicts 0 %
+//          matmul_64x64, 256 x 256 x 256: moved 1.00, asked 2.50, conflicts 0 %
+//          matmul_16x32, 256 x 256 x 256: moved 1.00, asked 6.50, conflicts 0 %
+//          Asked for beyond moved: each tile's operands, from the second level of cache.
 // Why so   Tiles of both operands pass through STAGES buffers of shared memory, filled by copies that run ahead of the arithmetic
 //          (cp.async), which also make zeros of what lies beyond an edge. 16-byte pieces are exchanged within a buffer so that
 //          neither the copies nor ldmatrix meet a bank twice. A warp's 64x64 sums stay in registers: two matrix operations for
@@ -20,7 +25,6 @@
 //          larger operand, is read from memory once.
 //          Every shape adds the products of 16 inner columns at a time, in ascending order: a row's bits depend neither on the
 //          shape nor on the rows beside it (contract P3).
-// Counted  (simulated GPU) no bank conflicts; every access to global memory takes as many sectors as its bytes need.
 // Takes    128x128: 207 registers, two blocks a multiprocessor; 64x64: 80; 16x32: 70. No spills.
 // Tried    not measured on a GPU.
 #include "epilogue.cuh"

@@ -7,6 +7,10 @@
 //          ELEMENT, stride y_stride, a multiple of 4. Columns any number up to 16 a thread, 16384 at most.
 // Launch   one block a row; threads a multiple of 32, up to 1024, with columns <= 16 * threads.
 // Bytes    x once (a row waits in registers for its own scale), y once, weight from cache: 4 + sizeof(ELEMENT) a value.
+// Counted  on the simulated GPU (README.md says how):
+//          rms_norm, 32 rows of 4096: moved 1.00, asked 1.63, conflicts 0 %
+//          layer_norm, 32 rows of 1024: moved 1.00, asked 2.24, conflicts 0 %
+//          Asked for beyond moved: weight and bias, for each row, from cache.
 // Why so   memory-bound: each byte moves once, in 16-byte pieces; the second pass of layer_norm, over x - mean, runs on the
 //          registers, so that the variance does not cancel.
 #include "columns.cuh"

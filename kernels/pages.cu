@@ -5,6 +5,9 @@
 // Shapes   pages of 64 rows, [K|V][kv_head][64][dim] of 16-bit elements, dim = 16 * gridDim.y; rows [n] int32, ascending, rows[i] >= first + i.
 // Launch   (2 * kv_heads, dim / 16) blocks of THREADS: 32 bytes of each row of one head's keys or values.
 // Bytes    each row that moves, read once and written once; 4 for its number, from cache but for the first block.
+// Counted  on the simulated GPU (README.md says how):
+//          keep_keys, every 4th of 640 rows, 4 heads of 128: moved 1.00, asked 1.12, conflicts 0 %
+//          Asked for beyond moved: the rows' numbers, for each block, from cache.
 // Why so   in place: the rows of a round are all in registers before the first is written, and the rounds go upwards; what a round
 //          overwrites lies before every later round's sources. Columns do not meddle, so they are shared out, a sector to a block.
 #define PAGE 64

@@ -7,6 +7,10 @@
 //          number; first, second, w [n]. No row twice among first, none of second among first.
 // Launch   path_weights: one warp a row, 8 warps a block. fuse_paths: one block of THREADS a row.
 // Bytes    path_weights 8 * heads a row; fuse_paths reads two rows and writes one: 12 * columns.
+// Counted  on the simulated GPU (README.md says how):
+//          fuse_paths, 32 pairs of rows of 4096: moved 1.00, asked 1.02, conflicts 0 %
+//          path_weights, 32 pairs of rows, 32 heads: moved 1.00, asked 1.31, conflicts 0 %
+//          Asked for beyond moved: row numbers, 4 bytes at a time, from cache.
 // Why so   written as a sum of two products, so that a weight of 1 leaves the first row's bits alone, as on the CPU.
 #include "columns.cuh"
 #include "reduce.cuh"

@@ -7,6 +7,12 @@
 // Shapes   x, y float32, strides multiples of 4, columns any number; y does not overlap x. Indices int32. row [columns] float32.
 // Launch   one block of THREADS a row of the list.
 // Bytes    each row read once and written once: 8 * columns; merge_rows reads a row for each of its entries.
+// Counted  on the simulated GPU (README.md says how):
+//          gather_rows, 32 rows of 4096: moved 1.00, asked 1.01, conflicts 0 %
+//          scatter_rows, 32 rows of 4096: moved 1.00, asked 1.01, conflicts 0 %
+//          merge_rows, 64 rows of 1024 to 32: moved 1.00, asked 1.12, conflicts 0 %
+//          fill_rows, 32 rows of 4096: moved 1.00, asked 1.94, conflicts 0 %
+//          Asked for beyond moved: row numbers, weights, the one row of fill_rows, from cache.
 #include "columns.cuh"
 
 #ifndef THREADS

@@ -18,6 +18,10 @@
 // Launch   one block of 1024 threads.
 // Bytes    logits once for sample_greedy; up to twelve times for sample (once from memory, then from the L2 cache): largest; sum and count; three
 //          digits each for top-k and top-p, and a sum between; the draw.
+// Counted  on the simulated GPU (README.md says how):
+//          sample_greedy, 32000 tokens: moved 1.00, asked 1.01, conflicts 0 %
+//          sample, 32000 tokens, top-k and top-p: moved 1.00, asked 10.03, conflicts 47 %
+//          Asked for beyond moved: the sweeps after the first, from the L2 cache. Conflicts: histograms, as the logits have it.
 // Why so   nothing is sorted and no scratch memory is needed: where top-k or top-p ends is found digit by digit in a histogram, by
 //          weight, whose 30 bits (as float32, which holds weights exactly) spread evenly; a tie at the end goes to the lower ids.
 //          One block is meant to take some microseconds a sweep (not measured).

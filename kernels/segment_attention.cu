@@ -17,6 +17,13 @@
 // Bytes    a tile and head reads its queries once, and of each page that some row of the tile may see 2 * 64 * DIM * 2 bytes
 //          (half of that where values do not count); pages outside its ranges, beyond its diagonal or window, or masked altogether
 //          are not touched. Each output is written once, in pieces of 16 bytes.
+// Counted  on the simulated GPU (README.md says how):
+//          segment_attention, 192 rows, causal, 2 heads of 64: moved 1.00, asked 1.47, conflicts 0 %
+//          segment_attention, 192 rows, causal, 2 heads of 72: moved 1.00, asked 1.52, conflicts 0 %
+//          segment_attention, 192 rows, causal, 2 heads of 80: moved 1.00, asked 1.46, conflicts 0 %
+//          segment_attention, 192 rows, causal, 2 heads of 96: moved 1.00, asked 1.45, conflicts 0 %
+//          segment_attention, 192 rows, causal, 2 heads of 128: moved 1.00, asked 1.44, conflicts 0 %
+//          Asked for beyond moved: keys and values, for each tile of queries, from the second level of cache.
 // Work     a warp multiplies DIM matrices (m16n8k16) for a page, DIM / 2 where values do not count: 1 / 64 of DIM a key; none where
 //          none of its rows sees a key of the page. Each ldmatrix feeds two products. Shared memory is swizzled: ldmatrix,
 //          the copies and the results on their way out meet no bank conflict.

@@ -11,6 +11,10 @@
 // Bytes    scores once, kept and rest once: 8 a score. select_top keeps the scores in registers and looks at them once for each of
 //          four digits (a histogram in shared memory: no more than 256 counters, whole numbers, so that the order of the additions
 //          does not show), once for the margin, once to write.
+// Counted  on the simulated GPU (README.md says how):
+//          select_top, 288 of 2880: moved 1.00, asked 1.20, conflicts 11 %
+//          select_threshold, 2880: moved 1.00, asked 1.14, conflicts 0 %
+//          Asked for beyond moved: numbers that are written in the order of places, not of lanes. Conflicts: the histogram, as the scores have it.
 // Why so   the whole choice is some 16k scores at most: a single block needs no second launch and no word from the host, and finding
 //          the k-th score digit by digit, then numbering the survivors by a running sum, sorts nothing. Latency is what it costs: five
 //          sweeps over registers and some forty barriers.

@@ -13,6 +13,9 @@ public sealed unsafe class CudaContext : CudaHandle
     // Contexts whose last reference a finalizer let go: released when a context is opened next.
     private static readonly ConcurrentQueue<CudaContext> s_orphans = new();
 
+    // Waits for what is queued, and so may be what finds that it has failed.
+    private const string Freeing = "cuMemFree_v2, or another call that frees";
+
     private readonly ConcurrentQueue<(Func<nint, int> Free, nint Native)> _later = new();
     private readonly int _device;
     private readonly PrimaryContext _state;
@@ -113,7 +116,7 @@ public sealed unsafe class CudaContext : CudaHandle
         if (freed)
         {
             using var scope = new Scope(this);
-            freed = Succeeds(free(native), "a call that frees");
+            freed = Succeeds(free(native), Freeing);
         }
 
         if (!freed && !IsLost)
@@ -148,7 +151,7 @@ public sealed unsafe class CudaContext : CudaHandle
     private void FreeWhatWasLeft()
     {
         while (Volatile.Read(ref _captures) == 0 && _later.TryDequeue(out (Func<nint, int> Free, nint Native) left))
-            _ = Succeeds(left.Free(left.Native), "a call that frees");
+            _ = Succeeds(left.Free(left.Native), Freeing);
     }
 
     // Who lets go is told of no error; that one has destroyed the context is noted.
@@ -168,8 +171,8 @@ public sealed unsafe class CudaContext : CudaHandle
             FreeWhatWasLeft();
         }
 
-        // Where the driver refuses it is asked once more, when a context is opened next.
-        if (Api.PrimaryCtxRelease(_device) != 0 && !_releasedOnce)
+        // Where the driver refuses it is asked once more, when a context is opened next. With a lost one it complains and does it.
+        if (!Succeeds(Api.PrimaryCtxRelease(_device), "cuDevicePrimaryCtxRelease_v2") && !_releasedOnce && !IsLost)
             s_orphans.Enqueue(this);
         _releasedOnce = true;
     }

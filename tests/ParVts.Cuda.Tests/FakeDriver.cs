@@ -222,8 +222,11 @@ internal static unsafe partial class FakeDriver
         *graph = 0;
         if (s_captured != stream)
             Misuse.Add($"the capture of {stream} was ended, but it is not captured");
-        s_captured = 0;
+
+        // What a graph cannot hold ends the capture; another failure does nothing.
         int code = Count();
+        if (code is 0 or >= 900)
+            s_captured = 0;
         if (code != 0)
             return code;
         *graph = s_next += 16;
@@ -238,14 +241,20 @@ internal static unsafe partial class FakeDriver
             Misuse.Add($"{handle} was freed while no context was current");
         if (s_captured != 0)
             Misuse.Add($"{handle} was freed while a stream was captured");
-        if (!Alive.Remove(handle))
+        if (!Alive.Contains(handle))
             Misuse.Add($"{handle} was freed, but is not alive");
-        return Count();
+        int code = Count();
+        if (code == 0)
+            Alive.Remove(handle);
+        return code;
     }
 
     [UnmanagedCallersOnly]
     private static int ReleaseContext(int device)
     {
+        int code = Count();
+        if (code != 0 && Sticky == 0)
+            return code;
         if (--s_contextUsers < 0)
             Misuse.Add("the context was released twice");
         if (s_contextUsers == 0)
@@ -256,7 +265,7 @@ internal static unsafe partial class FakeDriver
             s_context = 0;
         }
 
-        return Count();
+        return code;
     }
 
     [UnmanagedCallersOnly]

@@ -28,17 +28,58 @@ public partial class KernelBudgetTests
             foreach (Usage usage in used)
             {
                 JsonElement allowed = budget.GetProperty("kernels").GetProperty(usage.Kernel);
-                Assert.That(usage.Registers, Is.InRange(1, Registers(allowed.GetProperty("registers"), definitions)), $"{what}: registers of {usage.Kernel}");
+                int threads = allowed.GetProperty("threads").GetInt32();
+                int shared = usage.Shared + Dynamic(allowed, definitions);
+                int blocks = Occupancy.Blocks(architecture, threads, usage.Registers, shared);
+                TestContext.Out.WriteLine($"{what}: {usage.Kernel} takes {usage.Registers} registers, {shared} bytes of shared memory: {blocks} blocks of {threads} threads");
+                Assert.That(usage.Registers, Is.InRange(1, For(allowed.GetProperty("registers"), definitions).GetInt32()), $"{what}: registers of {usage.Kernel}");
                 Assert.That(usage.Shared, Is.EqualTo(allowed.GetProperty("shared").GetInt32()), $"{what}: shared memory of {usage.Kernel}");
                 Assert.That(usage.Spills, Is.Zero, $"{what}: spills of {usage.Kernel}");
+                int promised = For(allowed.GetProperty("blocks"), definitions)[Place(architecture)].GetInt32();
+                Assert.That(blocks, Is.AtLeast(promised), $"{what}: blocks of {usage.Kernel} on a multiprocessor");
             }
         }
     }
 
-    // One number, or one for each value of a macro: { "HEAD_DIM=64": 168 }.
-    private static int Registers(JsonElement allowed, Dictionary<string, string> definitions) => allowed.ValueKind == JsonValueKind.Number
-        ? allowed.GetInt32()
-        : allowed.EnumerateObject().Single(one => definitions.Any(pair => $"{pair.Key}={pair.Value}" == one.Name)).Value.GetInt32();
+    // One value, or one for each value of a macro or of several: { "HEAD_DIM=64 GROUP=7": 168 }.
+    private static JsonElement For(JsonElement allowed, Dictionary<string, string> definitions) => allowed.ValueKind == JsonValueKind.Object
+        ? allowed.EnumerateObject().Single(one => one.Name.Split(' ').All(part => definitions.Any(pair => $"{pair.Key}={pair.Value}" == part))).Value
+        : allowed;
+
+    // Bytes of dynamic shared memory: so many, or { "DIM": 144, "GROUP*DIM": 4, "1": 1040 } for 144 * DIM + 4 * GROUP * DIM + 1040.
+    private static int Dynamic(JsonElement kernel, Dictionary<string, string> definitions)
+    {
+        if (!kernel.TryGetProperty("dynamic", out JsonElement dynamic))
+            return 0;
+        if (dynamic.ValueKind == JsonValueKind.Number)
+            return dynamic.GetInt32();
+        int Number(string text) => int.Parse(text, CultureInfo.InvariantCulture);
+        int Factor(string name) => name switch
+        {
+            "1" => 1,
+            "DIM" => (Number(definitions["HEAD_DIM"]) + 15) / 16 * 16,
+            _ => Number(definitions[name]),
+        };
+        return dynamic.EnumerateObject().Sum(term => term.Name.Split('*').Aggregate(term.Value.GetInt32(), (product, name) => product * Factor(name)));
+    }
+
+    private static int Place(int architecture) =>
+        Budget().GetProperty("architectures").EnumerateArray().Select(one => one.GetInt32()).ToList().IndexOf(architecture);
+
+    [TestCase(80, 256, 64, 0, 4, Description = "registers: 16 K in each quarter, 2 K a warp")]
+    [TestCase(80, 128, 168, 0, 3, Description = "168 registers, and with 169 a warp takes 176")]
+    [TestCase(80, 128, 169, 0, 2)]
+    [TestCase(80, 32, 16, 0, 32, Description = "blocks")]
+    [TestCase(86, 32, 16, 0, 16)]
+    [TestCase(89, 1024, 32, 0, 1, Description = "threads: 1536")]
+    [TestCase(90, 1024, 32, 0, 2)]
+    [TestCase(80, 128, 32, 48 * 1024, 3, Description = "shared memory: 49 KiB of 164 with what the system takes")]
+    [TestCase(86, 128, 32, 48 * 1024, 2)]
+    [TestCase(90, 128, 32, 48 * 1024, 4)]
+    [TestCase(86, 128, 32, 99 * 1024, 1)]
+    [TestCase(86, 128, 32, 100 * 1024, 0)]
+    public void Blocks_fit_as_the_specification_says(int architecture, int threads, int registers, int shared, int blocks) =>
+        Assert.That(Occupancy.Blocks(architecture, threads, registers, shared), Is.EqualTo(blocks));
 
     [Test]
     public void Every_file_has_a_budget() => Assert.That(

@@ -245,6 +245,21 @@ mutant "probabilities are not squared" kernels/probe.cu \
 mutant "a probe forgets the keys' biases" kernels/probe.cu \
     '(view.key_bias ? view.key_bias[at] : 0.0f) - lse[(long long)(lse_of_rows ? row.row : first_row' '0.0f - lse[(long long)(lse_of_rows ? row.row : first_row' Probes_are_the_plans
 
+# What goes wrong, and what is left behind.
+require Session,1 Prefill,1 CloseSession,1 CloseEngine,1 Two_sessions_of The_plan_is_held Each_compiler_call
+readonly cuda=src/ParVts.Cuda
+mutant "a session that does not open keeps its queue" $engine/Generation/Engine.cs 'device?.Dispose();' '' Session,1
+mutant "half a staging ring is left behind" $engine/Compute/Cuda/StagingRing.cs $'Dispose();\n            throw;' 'throw;' Session,1
+mutant "a failed wait is swallowed" $cuda/CudaStream.cs \
+    'Context.Check(Context.Api.StreamSynchronize(Raw), "cuStreamSynchronize");' '_ = Context.Api.StreamSynchronize(Raw);' Prefill,1
+mutant "half a vision cache is taken for a whole one" $engine/Models/LlavaRun.cs \
+    $'if (needs.Pictures)\n        {' $'if (needs.Pictures && _visionKv is null)\n        {' Prefill,1
+mutant "what could not be freed is forgotten" $cuda/CudaContext.cs 'if (!freed && !IsLost)' 'if (!freed && IsLost)' CloseSession,1
+mutant "a context that was not released is forgotten" $cuda/CudaContext.cs '&& !_releasedOnce' '&& _releasedOnce' CloseEngine,1
+mutant "a lost context is not noted" $cuda/CudaContext.cs '_state.Lose(error);' '_ = error;' Two_sessions_of
+mutant "free memory is not looked at" $engine/Compute/MemoryPlan.cs 'missing > 0 && device.FreeBytes' 'missing < 0 && device.FreeBytes' The_plan_is_held
+mutant "a compiler's program is left behind" $cuda/Compilation/KernelCompiler.cs '_ = _api.DestroyProgram(&program);' '' Each_compiler_call
+
 # Whole runs on the simulated GPU.
 require Path_A_is_the_run A_prefill_neither_waits The_cache_is_what_the_trace Decoding_is_as_near Tiles_that_nobody_sees Every_kernel_is_named
 mutant "a run ignores path B" $engine/Models/ScheduleExecutor.cs \

@@ -52,13 +52,19 @@ public sealed unsafe class KernelCompiler
         // An architecture that is newer than the compiler gets PTX of the newest that it knows; the driver does the rest.
         bool known = Architectures.Contains(target.Architecture);
         KernelTarget virtualTarget = known ? target : target with { Architecture = Newest(target.Architecture) };
-        (byte[] ptx, string ptxLog) = Run(source, virtualTarget.Options(virtualOnly: true), wantCubin: false);
         if (!known || target.PtxOnly)
-            return new CompiledKernel(Text(ptx), [], ptxLog);
+        {
+            Output plain = Run(source, virtualTarget.Options(virtualOnly: true), wantCubin: false);
+            return new CompiledKernel(Text(plain.Ptx), [], plain.Log);
+        }
+
         List<string> options = target.Options(virtualOnly: false);
         options.Add("--ptxas-options=-v");
-        (byte[] cubin, string log) = Run(source, options, wantCubin: true);
-        return new CompiledKernel(Text(ptx), cubin, log);
+        Output output = Run(source, options, wantCubin: true);
+
+        // Machine code is made from PTX, which NVRTC keeps; a version that did not would be asked once more.
+        byte[] ptx = output.Ptx.Length > 0 ? output.Ptx : Run(source, target.Options(virtualOnly: true), wantCubin: false).Ptx;
+        return new CompiledKernel(Text(ptx), output.Cubin, output.Log);
     }
 
     private int Newest(int architecture)
@@ -70,7 +76,7 @@ public sealed unsafe class KernelCompiler
                 "nvrtcCompileProgram", 0, $"sm_{architecture} is not known", $"NVRTC {Version} compiles for sm_{Architectures.Min()} to sm_{Architectures.Max()}");
     }
 
-    private (byte[] Output, string Log) Run(KernelSource source, List<string> options, bool wantCubin)
+    private Output Run(KernelSource source, List<string> options, bool wantCubin)
     {
         using var strings = new NativeStrings();
         nint program;
@@ -88,9 +94,12 @@ public sealed unsafe class KernelCompiler
             if (result == 6)
                 throw new KernelCompileException(source.Name, WithSource(source, log));
             _api.Check(result, $"nvrtcCompileProgram ({source.Name}, {string.Join(' ', options)})");
-            return (wantCubin
-                ? Read(program, _api.GetCubinSize, _api.GetCubin, "nvrtcGetCUBIN")
-                : Read(program, _api.GetPtxSize, _api.GetPtx, "nvrtcGetPTX"), log);
+            nuint ptxSize;
+            bool keepsPtx = _api.GetPtxSize(program, &ptxSize) == 0 && ptxSize > 1;
+            return new Output(
+                keepsPtx || !wantCubin ? Read(program, _api.GetPtxSize, _api.GetPtx, "nvrtcGetPTX") : [],
+                wantCubin ? Read(program, _api.GetCubinSize, _api.GetCubin, "nvrtcGetCUBIN") : [],
+                log);
         }
         finally
         {
@@ -136,6 +145,8 @@ public sealed unsafe class KernelCompiler
 
         return text.ToString().TrimEnd();
     }
+
+    private readonly record struct Output(byte[] Ptx, byte[] Cubin, string Log);
 
     /// <summary>Strings in native memory for the length of a call.</summary>
     private sealed class NativeStrings : IDisposable

@@ -3,6 +3,7 @@ using System.CommandLine.Parsing;
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.RegularExpressions;
+using ParVts.Cuda;
 using ParVts.Cuda.Compilation;
 using ParVts.Cuda.Native;
 using ParVts.Engine.Compute.Cuda;
@@ -91,8 +92,8 @@ internal static partial class WarmCommand
             {
                 if (!Architecture().IsMatch(name))
                     result.AddError($"'{name}' is no architecture; write for example sm_80,sm_90");
-                else if (int.Parse(name.AsSpan(3), CultureInfo.InvariantCulture) < CudaDevice.LeastArchitecture)
-                    result.AddError($"the kernels need sm_{CudaDevice.LeastArchitecture} or newer, not {name}");
+                else if (int.Parse(name.AsSpan(3), CultureInfo.InvariantCulture) < CudaDeviceInfo.OldestArchitecture)
+                    result.AddError($"the kernels need sm_{CudaDeviceInfo.OldestArchitecture} or newer, not {name}");
             }
         }
     }

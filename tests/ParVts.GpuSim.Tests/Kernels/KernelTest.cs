@@ -51,6 +51,9 @@ internal abstract class KernelTest : SimTest
         return Run("matmul.cu", macros, kernel, new Dim3(tiles), threads, 48 * 1024, arguments);
     }
 
+    /// <summary>Shared memory of patchify, as the device gives it: eight patches, each with room behind it.</summary>
+    protected static int PatchBytes(int p, int elementBytes) => 8 * elementBytes * ((3 * p * p) + ((p - (3 * p * p)) & ((128 / elementBytes) - 1)));
+
     private static string Compile(string file, string macros)
     {
         KernelCompiler compiler = TestCompiler.Require();

@@ -92,7 +92,7 @@ internal sealed class RowKernelTests : KernelTest
         Matrix pixels = Input(new Random(p), 3 * down * p, across * p, F32, padding: 4);
         Matrix output = Output(down * across, 3 * p * p, type, padding: 8);
         Run(
-            "patch.cu", Element(type), "patchify", new Dim3((across + 7) / 8, down), 256, 8 * 3 * p * p * (type == F32 ? 4 : 2),
+            "patch.cu", Element(type), "patchify", new Dim3((across + 7) / 8, down), 256, PatchBytes(p, type == F32 ? 4 : 2),
             pixels.Address, pixels.Stride, down * p, across, p, output.Address, output.Stride);
         Assert.That(Read(output), Is.EqualTo(Expected(down * across, 3 * p * p, (row, i) => Rounded(
             pixels[(i / (p * p) * down * p) + (row / across * p) + (i / p % p), (row % across * p) + (i % p)], type))));

@@ -63,10 +63,11 @@ internal sealed class TrafficTests : KernelTest
     {
         Matrix pixels = Input(_random, 3 * p, across * p, F32), output = Output(across, 3 * p * p, Bf16);
         LaunchCounts counts = Run(
-            "patch.cu", "ELEMENT=1", "patchify", new Dim3((across + 7) / 8, 1), 256, 8 * 3 * p * p * 2,
+            "patch.cu", "ELEMENT=1", "patchify", new Dim3((across + 7) / 8, 1), 256, PatchBytes(p, 2),
             pixels.Address, pixels.Stride, p, across, p, output.Address, output.Stride);
         Within(counts, 4 * 3 * p * p * across, 2 * 3 * p * p * across);
         Assert.That(32 * counts.Loaded.Sectors, Is.LessThanOrEqualTo(Spare * counts.Loaded.Bytes));
+        Assert.That(counts.Shared.Conflicts, Is.LessThanOrEqualTo(0.02 * counts.Shared.Passes), "bank conflicts");
     }
 
     // The launch may touch so many bytes, plus the ends of rows, and each warp's accesses may be as many sectors as their bytes take.

@@ -12,6 +12,9 @@ public sealed unsafe partial class CudaDevice
     // patch.cu: neighbours that one block cuts out.
     private const int BlockPatches = 8;
 
+    // All banks of shared memory side by side.
+    private const int BankBytes = 128;
+
     // activation.cu: f(x) = x.
     private static readonly Macro s_noFunction = new("FUNCTION", -1);
 
@@ -61,10 +64,11 @@ public sealed unsafe partial class CudaDevice
             "Patchify: three F32 planes whose sides are multiples of the patch");
         int across = pixels.Columns / patchSize;
         int columns = 3 * patchSize * patchSize;
+        int apart = columns + ((patchSize - columns) & (BankBytes / output.ElementBytes - 1));
         Check(output.Rows == height / patchSize * across && output.Columns == columns, "Patchify: a row for every patch, a column for each of its values");
         Launch(
             new KernelId("patch.cu", "patchify", Element(output.Type)),
-            new LaunchShape(Blocks(across, BlockPatches), height / patchSize, 1, RowThreads, SharedBytes: BlockPatches * columns * output.ElementBytes),
+            new LaunchShape(Blocks(across, BlockPatches), height / patchSize, 1, RowThreads, SharedBytes: BlockPatches * apart * output.ElementBytes),
             new PatchArguments(pixels.Address, pixels.Stride, height, across, patchSize, output.Address, output.Stride));
     }
 
