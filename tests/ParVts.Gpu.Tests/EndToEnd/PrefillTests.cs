@@ -10,14 +10,14 @@ internal class PrefillTests
     private TestGpu _gpu = null!;
     private TinyModel _model = null!;
 
-    [OneTimeSetUp]
+    [SetUp]
     public void Open()
     {
         _gpu = DeviceModel.OpenGpu();
         _model = new TinyModel(5, openDevice: () => _gpu.Device);
     }
 
-    [OneTimeTearDown]
+    [TearDown]
     public void Close()
     {
         _model?.Dispose();

@@ -24,6 +24,7 @@ internal class WorkTests
 
     [TestCase("dense", 0, 0)]
     [TestCase("parvts:keep=20,migrate=2,fuse=mean", 20, 2)]
+    [TestCase("parvts:keep=80,migrate=2,fuse=mean", 80, 2)]
     [TestCase("cls-prune:keep=20", 20, 0)]
     public void Tiles_that_nobody_sees_cost_nothing(string policy, int kept, int migrate)
     {
