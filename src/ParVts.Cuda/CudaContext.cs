@@ -171,8 +171,9 @@ public sealed unsafe class CudaContext : CudaHandle
             FreeWhatWasLeft();
         }
 
-        // Where the driver refuses it is asked once more, when a context is opened next. With a lost one it complains and does it.
-        if (!Succeeds(Api.PrimaryCtxRelease(_device), "cuDevicePrimaryCtxRelease_v2") && !_releasedOnce && !IsLost)
+        // Where the driver refuses it is asked once more, when a context is opened next. One that was lost before it releases, and complains.
+        bool wasLost = IsLost;
+        if (!Succeeds(Api.PrimaryCtxRelease(_device), "cuDevicePrimaryCtxRelease_v2") && !_releasedOnce && !wasLost)
             s_orphans.Enqueue(this);
         _releasedOnce = true;
     }
