@@ -95,9 +95,9 @@ public sealed unsafe class KernelCompiler
                 throw new KernelCompileException(source.Name, WithSource(source, log));
             _api.Check(result, $"nvrtcCompileProgram ({source.Name}, {string.Join(' ', options)})");
             nuint ptxSize;
-            bool keepsPtx = _api.GetPtxSize(program, &ptxSize) == 0 && ptxSize > 1;
+            bool keepsPtx = !wantCubin || (_api.GetPtxSize(program, &ptxSize) == 0 && ptxSize > 1);
             return new Output(
-                keepsPtx || !wantCubin ? Read(program, _api.GetPtxSize, _api.GetPtx, "nvrtcGetPTX") : [],
+                keepsPtx ? Read(program, _api.GetPtxSize, _api.GetPtx, "nvrtcGetPTX") : [],
                 wantCubin ? Read(program, _api.GetCubinSize, _api.GetCubin, "nvrtcGetCUBIN") : [],
                 log);
         }
