@@ -62,7 +62,7 @@ internal sealed unsafe class CompilerFailureTests
             if (failing.Failed == "nvrtcDestroyProgram")
                 refused++;
             else
-                Require(error, code);
+                Require(error, code, failing.Failed);
             Assert.That(call, Is.LessThan(40), "it never succeeds");
         }
 
@@ -73,9 +73,9 @@ internal sealed unsafe class CompilerFailureTests
         TestContext.Out.WriteLine($"{opening} + {failures} failures");
     }
 
-    private static void Require(Exception? error, int code)
+    private static void Require(Exception? error, int code, string? call = null)
     {
-        Assert.That(error, Is.TypeOf<CudaException>());
+        Assert.That(error, Is.TypeOf<CudaException>(), $"{call} failed");
         var failed = (CudaException)error!;
         Assert.That(failed.Call, Does.StartWith("nvrtc"));
         Assert.That(failed.Code, Is.EqualTo(code));
