@@ -1,10 +1,13 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using System.Text.Json;
 
 namespace ParVts.Runner.Tests;
 
-public sealed class RunTests
+public sealed partial class RunTests
 {
+    private const int Interrupt = 2;
+
     [TestCase("presence")]
     [TestCase("count")]
     [TestCase("color")]
@@ -156,6 +159,10 @@ public sealed class RunTests
         }
     }
 
+    // At once: a process that sends it might come after the answer's end.
+    [LibraryImport("libc", EntryPoint = "kill")]
+    private static partial int Signal(int process, int signal);
+
     [Test]
     public void AnInterruptEndsTheAnswerButKeepsWhatThereIs()
     {
@@ -167,8 +174,7 @@ public sealed class RunTests
             "--ignore-eos", "--max-tokens", "1800", "--threads", "1");
         process.StandardInput.Close();
         int first = process.StandardOutput.Read();
-        using (Process kill = Process.Start("kill", ["-INT", $"{process.Id}"]))
-            kill.WaitForExit();
+        Assert.That(Signal(process.Id, Interrupt), Is.Zero);
         process.StandardOutput.ReadToEnd();
         string errors = process.StandardError.ReadToEnd();
         process.WaitForExit();
