@@ -39,7 +39,7 @@
 // Tried    copies numbered through the page by thread (16 registers more, for the offsets); three blocks forced by launch bounds
 //          (heads of 96 and more spill; 72 on sm_80 too); heads of 256 (268 bytes spilled: refused); 64 queries on two
 //          warps of 32 rows would halve the shared-memory reads, but double the registers of output and scores.
-#include "types.cuh"
+#include "tiles.cuh"
 
 #ifndef HEAD_DIM
 #define HEAD_DIM 64
@@ -49,7 +49,6 @@
 #endif
 
 #define THREADS 128
-#define PAGE 64                            // keys of a page, queries of a tile
 #define DIM ((HEAD_DIM + 15) / 16 * 16)    // a head as pages hold it
 #define CHUNKS (DIM / 8)                   // pieces of 16 bytes in a row of a page
 #define TILE_BYTES (PAGE * DIM * 2)        // keys or values of one page and head
@@ -74,30 +73,6 @@
 #define LOG2_E 1.4426950408889634f
 #define LN_2 0.6931471805599453f
 
-typedef unsigned long long bits64;
-
-enum { RULE_FULL, RULE_DIAGONAL, RULE_WINDOW };
-enum { VALUE_OWN, VALUE_NONE, VALUE_SINK };
-
-struct Range
-{
-    int start, end, rule, value, sink, window, grid, heads;
-};
-
-struct Tile
-{
-    int row, rows, place, first_range, range_count, pad[3];
-};
-
-// One page of one range.
-struct Step
-{
-    int range, page;
-    int page_end;          // of the range, as far as the tile sees it
-    bits64 there;          // the page's keys that lie in the range and are not masked
-    const element* data;
-};
-
 __device__ inline bits32 pack(float a, float b)
 {
 #if ELEMENT == ELEMENT_BF16
@@ -114,94 +89,6 @@ __device__ inline void multiply(float (&d)[4], const bits32 (&a)[4], bits32 b0, 
 #else
     multiply_f16(d, a, b0, b1);
 #endif
-}
-
-// Bits [from, to) of a page's 64; both may lie outside.
-__device__ inline bits64 bits_between(int from, int to)
-{
-    from = max(from, 0);
-    to = min(to, PAGE);
-    return from < to ? ~0ull >> (PAGE - (to - from)) << from : 0;
-}
-
-// Which keys of the page the query at this place of its segment sees.
-__device__ inline bits64 visible(const Range& range, int page, int query)
-{
-    int before = page * PAGE - range.start; // keys of the range before the page
-    if (range.rule == RULE_DIAGONAL)
-        return bits_between(0, query - before + 1);
-    int reach = range.window / 2;
-    int row = query / range.grid;
-    int column = query - row * range.grid;
-    int first = max(column - reach, 0);
-    int end = min(column + reach, range.grid - 1) + 1;
-    bits64 seen = 0;
-    for (int r = max(row - reach, max(before, 0) / range.grid); r <= row + reach; r++)
-    {
-        int place = r * range.grid - before;
-        if (place >= PAGE)
-            break;
-        seen |= bits_between(place + first, place + end);
-    }
-
-    return seen;
-}
-
-// Pages of a range that some row of the tile may see.
-__device__ inline void enter(Step& step, const Range& range, const Tile& tile)
-{
-    int start = range.start;
-    int end = range.end;
-    if (range.rule == RULE_DIAGONAL)
-        end = min(end, start + tile.place + tile.rows);
-    if (range.rule == RULE_WINDOW)
-    {
-        int reach = range.window / 2;
-        int last = tile.place + tile.rows - 1;
-        long long row = tile.place / range.grid - reach;
-        if (row > 0)
-            start = (int)min((long long)end, start + row * range.grid + max(tile.place % range.grid - reach, 0));
-        row = last / range.grid + reach;
-        end = (int)min((long long)end, range.start + row * range.grid + min(last % range.grid + reach, range.grid - 1) + 1);
-    }
-
-    step.page = start / PAGE;
-    step.page_end = start < end ? (end + PAGE - 1) / PAGE : step.page;
-}
-
-// The next page with a key for the tile; step.range is last_range where there is none.
-__device__ inline void advance(
-    Step& step, int last_range, const Range* __restrict__ ranges, const Tile& tile, int head, const bits32* __restrict__ key_mask,
-    const bits32* __restrict__ head_masks, int mask_words, const element* const* __restrict__ pages)
-{
-    step.page++;
-    for (;; step.page++)
-    {
-        while (step.page >= step.page_end)
-        {
-            if (++step.range >= last_range)
-                return;
-            const Range& range = ranges[step.range];
-            if (range.heads < 0 || (head_masks[range.heads * mask_words + (head >> 5)] >> (head & 31) & 1) == 0)
-                enter(step, range, tile);
-        }
-
-        int from = ranges[step.range].start - step.page * PAGE;
-        int to = ranges[step.range].end - step.page * PAGE;
-        step.there = bits_between(from, to);
-        if (key_mask)
-        {
-            bits32 low = from < 32 ? key_mask[2 * step.page] : 0;
-            bits32 high = to > 32 ? key_mask[2 * step.page + 1] : 0;
-            step.there &= (bits64)high << 32 | low;
-        }
-
-        if (step.there)
-        {
-            step.data = pages[step.page];
-            return;
-        }
-    }
 }
 
 // Keys or values of one head and page into shared memory, swizzled; rows before the first and after the last key that is there
@@ -243,7 +130,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) segment_attention(
     int head = blockIdx.y;
     const Tile tile = tiles[blockIdx.x];
     int last_range = tile.first_range + tile.range_count;
-    int mask_words = (heads + 31) >> 5;
     int live = tile.rows - 16 * warp; // of the warp's rows
     int query = tile.place + 16 * warp + g;
     long long key_place = (long long)(head / (heads / kv_heads)) * PAGE * DIM;
@@ -252,7 +138,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) segment_attention(
     Step next;
     next.range = tile.first_range - 1;
     next.page = next.page_end = 0;
-    advance(next, last_range, ranges, tile, head, key_mask, head_masks, mask_words, pages);
+    advance(next, last_range, ranges, tile, head, heads, key_mask, head_masks, pages);
     if (next.range < last_range)
         load_tile(keys, next.data + key_place, next.there);
     copy_commit();
@@ -290,7 +176,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) segment_attention(
         Step now = next;
         const Range& range = ranges[now.range];
         int value = range.value;
-        advance(next, last_range, ranges, tile, head, key_mask, head_masks, mask_words, pages);
+        advance(next, last_range, ranges, tile, head, heads, key_mask, head_masks, pages);
 
         // The keys have come, and no warp is still at the step before.
         copy_wait<0>();

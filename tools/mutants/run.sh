@@ -188,7 +188,7 @@ mutant "a patch takes its neighbour's pixels" kernels/patch.cu \
 
 use ParVts.Gpu.Tests
 require Causal_attention Every_visible_key Path_tiles_cost Random_plans_keep_the_budget No_access_meets
-readonly attention=kernels/segment_attention.cu
+readonly attention=kernels/segment_attention.cu tiles=kernels/tiles.cuh
 mutant "attention: no barrier before the keys" $attention $'copy_wait<0>();\n        __syncthreads();' 'copy_wait<0>();' Causal_attention
 mutant "attention: no barrier before the values" $attention $'copy_wait<1>();\n            __syncthreads();' 'copy_wait<1>();' Causal_attention
 mutant "attention: values are not waited for" $attention 'copy_wait<1>();' 'copy_wait<2>();' Causal_attention
@@ -198,18 +198,18 @@ mutant "attention: values of the wrong rows" $attention 'int value_row = lane & 
 mutant "attention: value: none is left out of the denominator" $attention \
     'sum[half] = fmaf(sum[half], correction[half], part);' \
     'sum[half] = fmaf(sum[half], correction[half], value == VALUE_NONE ? 0.0f : part);' Every_visible_key
-mutant "attention: the diagonal is off by one" $attention 'query - before + 1)' 'query - before)' Every_visible_key
-mutant "attention: the window is a column short" $attention \
+mutant "attention: the diagonal is off by one" $tiles 'query - before + 1)' 'query - before)' Every_visible_key
+mutant "attention: the window is a column short" $tiles \
     'min(column + reach, range.grid - 1) + 1;' 'min(column + reach, range.grid - 1);' Every_visible_key
 mutant "attention: the output is not rescaled" $attention \
     'if (__any_sync(0xffffffffu, correction[0] != 1.0f || correction[1] != 1.0f))' 'if (false)' Causal_attention
 mutant "attention: a sink's mass is not rescaled" $attention \
     'mass[half] = fmaf(mass[half], correction[half], part);' 'mass[half] += part;' Random_plans_keep_the_budget
-mutant "attention: heads do not skip" $attention '(head & 31) & 1) == 0)' '(head & 31) & 1) <= 1)' Every_visible_key
-mutant "attention: masked keys are seen" $attention 'step.there &= (bits64)high << 32 | low;' '' Every_visible_key
+mutant "attention: heads do not skip" $tiles 'if (!skips(ranges[step.range], head_masks, heads, head))' '' Every_visible_key
+mutant "attention: masked keys are seen" $tiles 'step.there &= (bits64)high << 32 | low;' '' Every_visible_key
 mutant "attention: a page is read beyond its keys" $attention \
     '(unsigned)(row + i - first) < (unsigned)count ? 16 : 0' '16' Causal_attention
-mutant "attention: tiles go on beyond their diagonal" $attention \
+mutant "attention: tiles go on beyond their diagonal" $tiles \
     'end = min(end, start + tile.place + tile.rows);' '' Path_tiles_cost
 mutant "attention: keys lie unswizzled" $attention '#define SWIZZLE(row) ((row) & 7)' '#define SWIZZLE(row) 0' No_access_meets
 

@@ -2,11 +2,14 @@ using ParVts.Engine.Formats;
 
 namespace ParVts.Engine.Compute;
 
-/// <summary>The largest matrices that a run multiplies; scratch memory is planned from them.</summary>
-/// <param name="Rows">Rows of the left matrix, at most.</param>
-/// <param name="Inner">The inner dimension, at most.</param>
+/// <summary>The largest operations of a run; scratch memory is planned from them.</summary>
+/// <param name="Rows">Rows of a left matrix, at most.</param>
+/// <param name="Inner">The inner dimension of a product, at most.</param>
 /// <param name="HeadDim">The largest head size.</param>
-public readonly record struct ScratchNeeds(int Rows, int Inner, int HeadDim);
+/// <param name="Heads">Query heads, at most.</param>
+/// <param name="Keys">Keys that a row may see, at most.</param>
+/// <param name="ProbedRows">Rows that one probe names, at most; 0 where nothing is probed.</param>
+public readonly record struct ScratchNeeds(int Rows, int Inner, int HeadDim, int Heads, int Keys, int ProbedRows);
 
 /// <summary>What a probe averages.</summary>
 public enum ProbeReduction
@@ -104,8 +107,11 @@ public abstract class ComputeDevice : IDisposable
     /// <summary>Scratch bytes that operations of these sizes take.</summary>
     public abstract long ScratchBytes(in ScratchNeeds needs);
 
-    /// <summary>Makes the queue's scratch memory at least this large (<see cref="ScratchBytes"/>).</summary>
-    public abstract void ReserveScratch(long bytes);
+    /// <summary>Makes the queue's scratch memory large enough for operations of these sizes.</summary>
+    public abstract void ReserveScratch(in ScratchNeeds needs);
+
+    /// <summary>Scratch bytes that the queue holds.</summary>
+    public abstract long ReservedScratchBytes { get; }
 
     /// <summary>output[i] (+)= table[ids[i]], widened to float32.</summary>
     /// <param name="table">[vocabulary, D] F32, BF16 or F16.</param>

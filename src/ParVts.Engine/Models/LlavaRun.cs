@@ -67,14 +67,14 @@ internal sealed class LlavaRun : IDisposable
     /// <summary>Bytes of what <see cref="Measure"/> measured that <see cref="Prepare"/> has yet to allocate.</summary>
     public long Missing(long keyValues, long workspace) =>
         Math.Max(0, keyValues - Kv.ReservedBytes)
-        + Math.Max(0, workspace - (_memory?.Bytes ?? 0) - (_visionKv?.ReservedBytes ?? 0));
+        + Math.Max(0, workspace - (_memory?.Bytes ?? 0) - (_visionKv?.ReservedBytes ?? 0) - _device.ReservedScratchBytes);
 
     /// <summary>Allocates what <see cref="Measure"/> measured; what is large enough already stays.</summary>
     public void Prepare(in RunNeeds needs)
     {
         ModelConfig config = _model.Config;
         Kv.Reserve(needs.Cache);
-        _device.ReserveScratch(_device.ScratchBytes(Scratch(config, needs)));
+        _device.ReserveScratch(Scratch(config, needs));
         if (needs.Pictures)
         {
             VisionConfig vision = config.Vision;
@@ -195,14 +195,19 @@ internal sealed class LlavaRun : IDisposable
     {
         TextConfig text = config.Text;
         int inner = Math.Max(Math.Max(text.HiddenSize, text.IntermediateSize), text.Heads * text.HeadDim);
+        int keys = Math.Max(needs.Keys, needs.Cache.Rows);
+        int probed = needs.Schedules ? 1 : 0;
         if (!needs.Pictures)
-            return new ScratchNeeds(needs.Rows, inner, text.HeadDim);
+            return new ScratchNeeds(needs.Rows, inner, text.HeadDim, text.Heads, keys, probed);
         VisionConfig vision = config.Vision;
         int patch = 3 * vision.PatchSize * vision.PatchSize;
         return new ScratchNeeds(
             Math.Max(needs.Rows, vision.Rows),
             Math.Max(inner, Math.Max(vision.IntermediateSize, Math.Max(vision.HiddenSize, patch))),
-            Math.Max(text.HeadDim, vision.HiddenSize / vision.Heads));
+            Math.Max(text.HeadDim, vision.HiddenSize / vision.Heads),
+            Math.Max(text.Heads, vision.Heads),
+            Math.Max(keys, vision.Rows),
+            probed);
     }
 
     private static (DecoderWorkspace Decoder, VisionWorkspace? Vision) LayOut(

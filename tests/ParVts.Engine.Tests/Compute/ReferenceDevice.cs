@@ -47,7 +47,9 @@ internal abstract unsafe partial class PlainDevice<T> : ComputeDevice
 
     public override long ScratchBytes(in ScratchNeeds needs) => 0;
 
-    public override void ReserveScratch(long bytes)
+    public override long ReservedScratchBytes => 0;
+
+    public override void ReserveScratch(in ScratchNeeds needs)
     {
     }
 

@@ -101,7 +101,12 @@ public sealed unsafe partial class CpuDevice : ComputeDevice
         Cpu.SegmentAttention.ScratchFloats(needs.HeadDim) * sizeof(float) * Threads);
 
     /// <inheritdoc/>
-    public override void ReserveScratch(long bytes)
+    public override long ReservedScratchBytes => _scratch?.Bytes ?? 0;
+
+    /// <inheritdoc/>
+    public override void ReserveScratch(in ScratchNeeds needs) => Reserve(ScratchBytes(needs));
+
+    private void Reserve(long bytes)
     {
         if (_scratch is not null && _scratch.Bytes >= bytes)
             return;
@@ -331,7 +336,7 @@ public sealed unsafe partial class CpuDevice : ComputeDevice
     private void* Scratch(long bytes)
     {
         // Planned runs have reserved enough; an operation called alone gets what it needs.
-        ReserveScratch(bytes);
+        Reserve(bytes);
         return (void*)_scratch!.DangerousGetHandle();
     }
 

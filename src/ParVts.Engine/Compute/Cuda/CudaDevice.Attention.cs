@@ -12,6 +12,7 @@ public sealed unsafe partial class CudaDevice
 
     private const int AttentionThreads = 128;
     private const int PlanAlignment = 16;
+    private const int PlannedLists = 32;
 
     private readonly AttentionTiles _tiles = new();
     private CudaBuffer? _planMemory;
@@ -74,14 +75,8 @@ public sealed unsafe partial class CudaDevice
         _plan = default;
         long bytes = Room<AttentionTile>(tiles.Length) + Room<QuerySegment>(plan.Segments.Length) + Room<KeyRange>(plan.Ranges.Length) + Room<uint>(plan.KeyMask.Length)
             + Room<float>(plan.KeyBias.Length) + Room<uint>(plan.HeadMasks.Length);
-        if (_planMemory is null || _planMemory.Bytes < bytes)
-        {
-            _planMemory?.Dispose();
-            _planMemory = null;
-            _planMemory = (CudaBuffer)Allocate(2 * bytes);
-        }
-
-        nint place = _planMemory.DangerousGetHandle();
+        Grow(ref _planMemory, bytes);
+        nint place = _planMemory?.DangerousGetHandle() ?? 0;
         return new PlanOnDevice
         {
             Plan = plan,
@@ -112,6 +107,11 @@ public sealed unsafe partial class CudaDevice
         place += (nint)Room<T>(list.Length);
         return start;
     }
+
+    // Plans of a few segments and ranges, with a mask and a bias for every key and a few sets of heads.
+    private static long PlanBytes(in ScratchNeeds needs) =>
+        Room<AttentionTile>(KvStore.PagesFor(needs.Rows) + PlannedLists) + Room<QuerySegment>(PlannedLists) + Room<KeyRange>(PlannedLists)
+        + Room<uint>((needs.Keys + 31) / 32) + Room<float>(needs.Keys) + Room<uint>(PlannedLists * ((needs.Heads + 31) / 32));
 
     private static long Room<T>(int count)
         where T : unmanaged => ((long)count * sizeof(T) + PlanAlignment - 1) / PlanAlignment * PlanAlignment;

@@ -70,7 +70,7 @@ public sealed unsafe partial class CudaDevice
         int own = layer.LengthAt == 0 ? 0 : 1;
         int pages = KvStore.PagesFor(Math.Max(layer.Capacity, layer.Length + own));
         int splits = Math.Clamp(Blocks(2 * Multiprocessors, heads / together), 1, Math.Clamp(pages, 1, MostSplits));
-        nint partials = Partials((long)heads * splits * (layer.HeadDim + 2) * sizeof(float));
+        nint partials = Partials(PartialBytes(heads, splits, layer.HeadDim));
         Counters.AttentionFlopsReference += 4L * q.Columns * (layer.Length + own);
         int sharedBytes = 4 * HeadBytes(layer) + together * (layer.PaddedHeadDim + KvStore.PageRows + 5) * sizeof(float);
         Launch(
@@ -113,6 +113,12 @@ public sealed unsafe partial class CudaDevice
     private static int HeadBytes(in KvLayer layer) => KvStore.PageRows * layer.PaddedHeadDim * sizeof(ushort);
 
     private static bool IsVector(in Tensor x) => x.Address % 16 == 0 && (x.Rows == 1 || x.Stride % 4 == 0);
+
+    private static long PartialBytes(in ScratchNeeds needs) =>
+        PartialBytes(needs.Heads, Math.Clamp(KvStore.PagesFor(needs.Keys), 1, MostSplits), needs.HeadDim);
+
+    // An output, a maximum and a sum for each head and split.
+    private static long PartialBytes(int heads, int splits, int headDim) => (long)heads * splits * (headDim + 2) * sizeof(float);
 
     private nint Partials(long bytes)
     {

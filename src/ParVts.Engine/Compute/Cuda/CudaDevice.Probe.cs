@@ -155,8 +155,17 @@ public sealed unsafe partial class CudaDevice
         return new PlanArguments(_plan.Segments, _plan.SegmentCount, _plan.Ranges, _plan.KeyMask, _plan.KeyBias, _plan.HeadMasks);
     }
 
+    // Sums of 64 rows each and of every head, two lines of a value probe, and a log-sum-exp of each row.
+    private static long ProbeBytes(in ScratchNeeds needs) => needs.ProbedRows == 0
+        ? 0
+        : ((long)Math.Max(2, Blocks(needs.ProbedRows, ProbeRows)) * needs.Keys + needs.ProbedRows) * needs.Heads * sizeof(float);
+
     // So many floats of scratch memory; an address even for none.
-    private nint ProbeScratch(int floats) => Scratch(TensorType.F32, 1, Math.Max(floats, 1)).Address;
+    private nint ProbeScratch(int floats)
+    {
+        Grow(ref _scratch, Math.Max(floats, 1) * (long)sizeof(float));
+        return _scratch!.DangerousGetHandle();
+    }
 
     /// <summary>How a probe is shared out.</summary>
     private readonly record struct ProbeShape(

@@ -227,16 +227,18 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     }
 
     /// <inheritdoc/>
-    public override long ScratchBytes(in ScratchNeeds needs) => 0;
+    public override long ScratchBytes(in ScratchNeeds needs) => PlanBytes(needs) + PartialBytes(needs) + ProbeBytes(needs);
 
     /// <inheritdoc/>
-    public override void ReserveScratch(long bytes)
+    public override long ReservedScratchBytes =>
+        (_planMemory?.Bytes ?? 0) + (_partials.Count > 0 ? _partials[^1].Bytes : 0) + (_scratch?.Bytes ?? 0);
+
+    /// <inheritdoc/>
+    public override void ReserveScratch(in ScratchNeeds needs)
     {
-        if (bytes == 0 || (_scratch is not null && _scratch.Bytes >= bytes))
-            return;
-        _scratch?.Dispose();
-        _scratch = null;
-        _scratch = (CudaBuffer)Allocate(bytes);
+        Grow(ref _planMemory, PlanBytes(needs));
+        Partials(PartialBytes(needs));
+        Grow(ref _scratch, ProbeBytes(needs));
     }
 
     /// <inheritdoc/>
@@ -256,11 +258,14 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
         _shared.Release();
     }
 
-    // Scratch memory for one operation. Planned runs have reserved enough; an operation called alone gets what it needs.
-    private Tensor Scratch(TensorType type, int rows, int columns)
+    // Planned runs have reserved enough; an operation called alone gets what it needs.
+    private void Grow(ref CudaBuffer? buffer, long bytes)
     {
-        ReserveScratch((long)rows * columns * new Tensor(0, type, 0, 0).ElementBytes);
-        return _scratch!.View(type, rows, columns);
+        if (bytes == 0 || (buffer is not null && buffer.Bytes >= bytes))
+            return;
+        buffer?.Dispose();
+        buffer = null;
+        buffer = (CudaBuffer)Allocate(bytes);
     }
 
     internal void Launch<T>(in KernelId id, in LaunchShape shape, T arguments)
