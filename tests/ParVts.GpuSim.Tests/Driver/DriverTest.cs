@@ -94,7 +94,7 @@ internal abstract class DriverTest
     /// <summary>Expects a call to fail with a code.</summary>
     protected static CudaException Refused(int code, Action call)
     {
-        CudaException error = Assert.Throws<CudaException>(() => call());
+        CudaException error = Assert.Throws<CudaException>(() => call())!;
         Assert.That(error.Code, Is.EqualTo(code), error.Message);
         return error;
     }
