@@ -31,6 +31,29 @@ public enum ProbeReduction
 /// <param name="Launches">How often.</param>
 public sealed record KernelUse(string Kernel, string Specialisation, string PtxSha256, long Launches);
 
+/// <summary>Results on their way to the host. One caller at a time.</summary>
+public abstract class Readback : IDisposable
+{
+    /// <summary>Queues a copy of what the tensor will hold when the work queued so far is done.</summary>
+    /// <param name="source">Contiguous; at most as large as the readback.</param>
+    public abstract void Begin(in Tensor source);
+
+    /// <summary>Waits for the copy that was begun last, not for work queued behind it.</summary>
+    /// <param name="destination">As many elements as <see cref="Begin"/> was given.</param>
+    public abstract void Finish<T>(Span<T> destination)
+        where T : unmanaged;
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Dispose(disposing: true);
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Frees its memory.</summary>
+    protected abstract void Dispose(bool disposing);
+}
+
 /// <summary>Operations that a device has recorded; disposed before the device. One caller at a time.</summary>
 public abstract class DeviceRecording : IDisposable
 {
@@ -227,6 +250,69 @@ public abstract class ComputeDevice : IDisposable
     public abstract void Probe(
         in Tensor q, in KvLayer layer, AttentionPlan plan, float scale, in Tensor logSumExp, in Tensor rows,
         ProbeReduction reduction, in Tensor output);
+
+    /// <summary>
+    /// <see cref="Probe"/> for a layer whose attention has not run: it makes the log-sum-exp of the named rows itself, from their
+    /// queries and the keys that the plan shows them (PyramidDrop, arXiv 2410.17247).
+    /// </summary>
+    /// <param name="q">[R, heads·head_dim] F32, rotated.</param>
+    /// <param name="layer">Keys.</param>
+    /// <param name="plan">Who sees whom.</param>
+    /// <param name="scale">As in the attention.</param>
+    /// <param name="rows">[1, n] I32: query rows.</param>
+    /// <param name="reduction">What is averaged.</param>
+    /// <param name="output">As of <see cref="Probe"/>.</param>
+    public abstract void PreProbe(
+        in Tensor q, in KvLayer layer, AttentionPlan plan, float scale, in Tensor rows, ProbeReduction reduction, in Tensor output);
+
+    /// <summary>
+    /// Per-key sums of a row's attention O, without a matrix for each head (VisiPruner, arXiv 2510.17205):
+    /// A_j = Σ_h p_hj·⟨O_h, v_hj⟩, B_j = Σ_h p_hj²·‖v_hj‖², and S = ‖O‖².
+    /// </summary>
+    /// <param name="q">[R, heads·head_dim] F32, rotated.</param>
+    /// <param name="attended">[n, heads·head_dim] F32: O of each named row.</param>
+    /// <param name="layer">Keys and values.</param>
+    /// <param name="plan">Who sees whom; keys that are seen add their own values.</param>
+    /// <param name="scale">As in the attention.</param>
+    /// <param name="logSumExp">[R, heads] F32 from <see cref="SegmentAttention"/> with the same plan.</param>
+    /// <param name="rows">[1, n] I32: query rows.</param>
+    /// <param name="sums">[2·n, keys] F32: for each named row a line of A and a line of B.</param>
+    /// <param name="squares">[1, n] F32: S.</param>
+    public abstract void ValueProbe(
+        in Tensor q, in Tensor attended, in KvLayer layer, AttentionPlan plan, float scale, in Tensor logSumExp, in Tensor rows,
+        in Tensor sums, in Tensor squares);
+
+    /// <summary>
+    /// output[i, j] = x[i] · y[j], or their cosine: that over ‖x[i]‖·‖y[j]‖, 0 where one of the two is 0. In float32 throughout, since
+    /// policies compare these numbers.
+    /// </summary>
+    /// <param name="x">[n, D] F32.</param>
+    /// <param name="y">[m, D] F32, which may be <paramref name="x"/>.</param>
+    /// <param name="cosine">Divide by the norms.</param>
+    /// <param name="output">[n, m] F32.</param>
+    public abstract void Similarity(in Tensor x, in Tensor y, bool cosine, in Tensor output);
+
+    /// <summary>output[i, j] = mean over heads h of x[i, h·D + j].</summary>
+    /// <param name="x">[R, heads·D] F32.</param>
+    /// <param name="output">[R, D] F32, not overlapping <paramref name="x"/>.</param>
+    public abstract void MeanHeads(in Tensor x, in Tensor output);
+
+    /// <summary>output[i] = Σ |x[i, j]|: the L1 norm of each row.</summary>
+    /// <param name="x">[R, D] F32.</param>
+    /// <param name="output">[1, R] F32.</param>
+    public abstract void AbsoluteSums(in Tensor x, in Tensor output);
+
+    /// <summary>The keys that a layer stores, as they are there: rotated, and rounded to the store's type.</summary>
+    /// <param name="layer">The layer.</param>
+    /// <param name="firstRow">The first of its rows that is read.</param>
+    /// <param name="output">[R, kv_heads·head_dim] F32.</param>
+    public abstract void ReadKeys(in KvLayer layer, int firstRow, in Tensor output);
+
+    /// <summary>
+    /// A way to read results while work that was queued behind them still runs (contract P2); holds as many bytes. Disposed before
+    /// the device.
+    /// </summary>
+    public abstract Readback CreateReadback(int bytes);
 
     /// <summary>output[i] = x[rows[i]].</summary>
     /// <param name="x">[R, D] F32.</param>

@@ -29,6 +29,9 @@ public sealed class Rotary
     /// <summary>Elements of a head.</summary>
     public int HeadDim { get; }
 
+    /// <summary>[head_dim / 2]: the frequencies of sequences within the trained length.</summary>
+    public IReadOnlyList<float> Frequencies => _frequencies;
+
     /// <summary>
     /// Writes the frequencies of a sequence of <paramref name="length"/> positions: the same for every length, except
     /// under dynamic scaling beyond the trained length. Allocates nothing.

@@ -116,7 +116,13 @@ public sealed class Engine : IDisposable
     public Tokenizer Tokenizer => _tokenizer ?? throw MissingTokenizer();
 
     /// <summary>What policies are told about this model.</summary>
-    public PolicyModel PolicyModel => new(Config.Text.Layers, _device.RowTile);
+    public PolicyModel PolicyModel => new(Config.Text.Layers, _device.RowTile)
+    {
+        Heads = Config.Text.Heads,
+        RopeFrequencies = new Rotary(Config.Text.Rope, Config.Text.HeadDim, Config.Text.MaxPositions).Frequencies,
+        PatchesAcross = Config.Vision.ImageSize / Config.Vision.PatchSize,
+        HasClassToken = Config.Vision.HasClassToken,
+    };
 
     /// <summary>Bytes of the weights: as mapped, and widened; on a GPU, as they lie in its memory.</summary>
     public long WeightBytes => _model.DeviceBytes ?? _model.MappedBytes + _model.WidenedBytes;

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using ParVts.Engine.Compute;
 using ParVts.Engine.Models;
 using ParVts.Engine.Scheduling;
@@ -71,7 +72,7 @@ public sealed partial class Session
     // the tokenizer makes of all tokens.
     private string FinalText(List<int> tokens) => _endedByText || _engine.TokenizerOrNull is not Text.Tokenizer tokenizer
         ? new string(_text, 0, _textLength)
-        : tokenizer.Decode(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(tokens), skipSpecialTokens: true);
+        : tokenizer.Decode(CollectionsMarshal.AsSpan(tokens), skipSpecialTokens: true);
 
     private int NewTokens(Prompt prompt, GenerationOptions options)
     {
@@ -91,10 +92,10 @@ public sealed partial class Session
         SchedulePlan schedule = PlanSchedule(prompt, cached, lengths);
         var needs = new RunNeeds(
             schedule.MaxRows,
-            schedule.MaxKeys,
+            Math.Max(schedule.MaxKeys, schedule.Cache(newTokens).Rows),
             prompt.Images.Count > 0,
             Schedules: _policy is not DensePolicy,
-            Freezes: _policy.Needs.HasFlag(PolicyNeeds.FrozenRows),
+            _policy.Needs,
             schedule.Cache(newTokens));
         (long keyValues, long workspace) = LlavaRun.Measure(_engine.Model, _device, needs);
         long weights = _engine.Model.TouchedBytes(prompt.Length - cached);
@@ -130,7 +131,7 @@ public sealed partial class Session
     {
         ReadOnlySpan<int> ids = prompt.Ids;
         int shared = Math.Min(
-            ids.CommonPrefixLength(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_cachedIds)), ids.Length - 1);
+            ids.CommonPrefixLength(CollectionsMarshal.AsSpan(_cachedIds)), ids.Length - 1);
         for (int image = 0; image < prompt.Images.Count; image++)
         {
             int start = prompt.ImageStarts[image];
@@ -159,6 +160,8 @@ public sealed partial class Session
         int first = prompt.Images.Count - images;
         RowBatch rows = _state.Rows;
         rows.Clear(prompt.Length - cached);
+        _labels.Clear();
+        _visionState.Events.Clear();
         _cachedImages.Clear();
         _cachedImages.AddRange(prompt.Images.Select(image => image.Hash));
         int next = cached;
@@ -170,7 +173,8 @@ public sealed partial class Session
             stop.ThrowIfCancellationRequested();
             double before = watch.Elapsed.TotalMilliseconds;
             int visual = rows.CountOf(RowRole.Visual);
-            int made = _run.EmbedPicture(prompt.Images[first + image].Pixels.Span, image, rows.Count, _policy, Sink);
+            int made = _run.EmbedPicture(prompt.Images[first + image].Pixels.Span, image, rows.Count, _policy, _visionState, Sink);
+            AddLabels(image, made, prompt.TokensPerImage);
             for (int i = 0; i < made; i++)
                 rows.Add(Row.OfVisual(start + i, visual + i, image));
             unmerged += made == prompt.TokensPerImage ? 1 : 0;
@@ -183,6 +187,17 @@ public sealed partial class Session
         bool measured = _policy.Needs.HasFlag(PolicyNeeds.ClassAttention) && unmerged == images;
         _state.SetClassAttention(measured ? images * prompt.TokensPerImage : 0, _run.ReadClassAttention);
         return vision;
+    }
+
+    // Who the rows of a picture are, picture by picture in raster order.
+    private void AddLabels(int image, int made, int tokens)
+    {
+        int first = image * tokens;
+        for (int row = 0; row < made; row++)
+        {
+            int label = _visionState.Labels is int[] labels ? labels[row] : made == tokens ? row : ScheduleState.MergedLabel;
+            _labels.Add(label >= 0 ? first + label : label);
+        }
     }
 
     private void EmbedText(Prompt prompt, int from, int to, RowRole role)
@@ -220,12 +235,16 @@ public sealed partial class Session
             : (done, total) => Progress(new GenerationProgress("prefill", done, total));
         int[] before = CachedTurns.Lengths(_run.Kv);
         int images = NewImages(prompt, cached);
-        _state.Begin(_trace, before, cached, prompt.Length - cached, images);
+        _state.Begin(_trace, before, cached, prompt.Length - cached, images, CollectionsMarshal.AsSpan(_labels));
+        foreach (ScheduleEvent done in _visionState.Events)
+            _trace.Add(done with { Kept = [.. Enumerable.Range(0, _labels.Count)] });
         _run.Prefill(_policy, _state, _trace, progress, Sink, stop);
         foreach (int id in prompt.Ids[cached..])
             _cachedIds.Add(id);
         int firstVisual = images > 0 ? prompt.ImageStarts[prompt.Images.Count - images] : prompt.Length;
         _turns.Add(cached, firstVisual, prompt.Length, before, _run.Kv);
+        for (int layer = 0; layer < before.Length; layer++)
+            _decodeState.SetVisual(layer, before[layer], _state.VisualStored(layer));
         AfterStep(0);
         for (int layer = 0; layer < _run.Kv.Layers; layer++)
             _trace.RecordStored(layer, _run.Kv.Length(layer));
@@ -276,7 +295,8 @@ public sealed partial class Session
             if (tokens.Count > 0)
             {
                 int position = prompt.Length + tokens.Count - 1;
-                _run.Step(tokens[^1], position, _policy.CompactPositions);
+                _decodeState.Step = tokens.Count;
+                _run.Step(tokens[^1], position, _policy, _decodeState);
                 _cachedIds.Add(tokens[^1]);
                 AfterStep(tokens.Count);
             }

@@ -24,6 +24,8 @@ public sealed partial class Session : IDisposable
     private readonly ScheduleState _state = new();
     private readonly ScheduleTrace _trace;
     private readonly CachedTurns _turns = new();
+    private readonly VisionState _visionState = new();
+    private readonly List<int> _labels = [];
     private readonly DecodeState _decodeState;
     private readonly Detokenizer? _detokenizer;
     private readonly float[] _logits;

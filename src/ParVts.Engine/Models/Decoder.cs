@@ -17,6 +17,7 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
     private readonly float[] _frequencies = new float[config.HeadDim / 2];
     private readonly int[] _stepPosition = new int[3];
     private readonly int[] _stepId = new int[1];
+    private readonly AttentionPlan _stepPlan = new();
     private Action<DecoderWorkspace, KvStore, bool, DeviceSampler?>? _step;
     private readonly float _scale = 1f / MathF.Sqrt(config.HeadDim);
 
@@ -42,8 +43,7 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         // Whoever watches wants to know which rows these are.
         _schedule.Begin(workspace, state, defers: device.RunsAhead && sink is null, policy.CompactPositions);
         SetPositions(workspace, state.Rows.Rope);
-        state.EntryProbe = asked => _schedule.ProbeEntry(
-            workspace, weights.Layers[state.Layer], kv, state, asked, _scale, (float)config.NormEpsilon);
+        state.Measures = new ScheduleMeasures(device, weights, workspace, kv, state, config);
         policy.OnVisionTokens(state);
         if (_schedule.ChangeRows(workspace, kv, state))
             SetPositions(workspace, state.Rows.Rope);
@@ -78,9 +78,11 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
     /// <param name="kv">The cache, with room for one more row in every layer.</param>
     /// <param name="token">The token's id.</param>
     /// <param name="position">Its rotary position.</param>
-    /// <param name="compact">Its position in each layer is that layer's length instead.</param>
+    /// <param name="policy">Says whether its position in each layer is that layer's length instead, and what it sees where that is not everything.</param>
+    /// <param name="state">What the policy sees of the step.</param>
     /// <param name="sampler">Has chosen the token, and chooses the next one at the end of the step; null where the host does.</param>
-    public void Step(DecoderWorkspace workspace, KvStore kv, int token, int position, bool compact, DeviceSampler? sampler)
+    public void Step(
+        DecoderWorkspace workspace, KvStore kv, int token, int position, VisualTokenPolicy policy, DecodeState state, DeviceSampler? sampler)
     {
         kv.PrepareStep();
         if (sampler is null)
@@ -92,18 +94,29 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         _stepPosition.AsSpan().Fill(position);
         device.Upload<int>(_stepPosition, workspace.Positions.Slice(0, 1));
         SetFrequencies(workspace, position + 1);
-        _recording.Run(workspace, kv, compact, sampler, _step ??= RunStep);
+        bool probes = policy.ProbesStep(state.Step);
+        if (probes || policy.PlansSteps)
+            RunStep(workspace, kv, policy.CompactPositions, sampler, new WatchedStep(policy, state, probes));
+        else
+            _recording.Run(workspace, kv, policy.CompactPositions, sampler, _step ??= RunStep);
         kv.CommitStep();
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _recording.Dispose();
+    public void Dispose()
+    {
+        _recording.Dispose();
+        _schedule.Dispose();
+    }
 
     /// <summary>The name of a layer's tensor in a dump.</summary>
     public static string Stage(string name, int layer) => name + "." + layer.ToString(CultureInfo.InvariantCulture);
 
     // All that a step reads, its length and position included, lies in device memory: the same operations for every step.
-    private void RunStep(DecoderWorkspace workspace, KvStore kv, bool compact, DeviceSampler? sampler)
+    private void RunStep(DecoderWorkspace workspace, KvStore kv, bool compact, DeviceSampler? sampler) =>
+        RunStep(workspace, kv, compact, sampler, watched: null);
+
+    private void RunStep(DecoderWorkspace workspace, KvStore kv, bool compact, DeviceSampler? sampler, WatchedStep? watched)
     {
         Tensor token = sampler?.Token ?? workspace.Ids with { Columns = 1, Stride = 1 };
         device.Embed(weights.Embedding, token, workspace.Hidden.Slice(0, 1));
@@ -115,7 +128,9 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
             KvLayer held = kv.StepLayer(layer);
             if (compact)
                 device.RotaryTable(new Tensor(held.LengthAt, TensorType.I32, 1, 1), workspace.Frequencies, rotary);
-            RunLayer(workspace, weights.Layers[layer], held, 1, KvLayer.AtLength, state: null);
+            RunLayer(workspace, weights.Layers[layer], held, 1, KvLayer.AtLength, state: null, Plan(watched, layer, held.Length));
+            if (watched is { Probes: true })
+                ProbeStep(workspace, watched, layer, held);
         }
 
         ComputeLogits(workspace, 0);
@@ -141,9 +156,43 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         device.Upload<float>(_frequencies, workspace.Frequencies);
     }
 
+    // What the row of a step sees, where a policy says so; null where it sees everything.
+    private AttentionPlan? Plan(WatchedStep? watched, int layer, int length)
+    {
+        if (watched is null || !watched.Policy.PlansSteps)
+            return null;
+        SetStepPlan(length);
+        watched.Policy.PlanStep(layer, watched.State, _stepPlan);
+        return _stepPlan;
+    }
+
+    private void SetStepPlan(int length)
+    {
+        _stepPlan.Clear();
+        _stepPlan.AddSegment(0, 1);
+        _stepPlan.AddRange(new KeyRange(0, length + 1, KeyRule.Full));
+    }
+
+    // Queries and keys of the step are still there.
+    private void ProbeStep(DecoderWorkspace workspace, WatchedStep watched, int layer, in KvLayer held)
+    {
+        int keys = held.Length + 1;
+        _stepId[0] = 0;
+        Tensor ids = workspace.Ids with { Columns = 1, Stride = 1 };
+        device.Upload<int>(_stepId, ids);
+        SetStepPlan(held.Length);
+        Tensor scores = workspace.Scores with { Columns = keys, Stride = keys };
+        device.PreProbe(
+            workspace.Query.Slice(0, 1), held with { Length = keys }, _stepPlan, _scale, ids, ProbeReduction.RowsAndHeads, scores);
+        float[] probabilities = new float[keys];
+        device.Download<float>(scores, probabilities);
+        watched.State.SetAttention(layer, probabilities);
+    }
+
     /// <summary>Runs one layer; returns the FLOPs that its operations counted, what was only measured left out.</summary>
     private long RunLayer(
-        DecoderWorkspace workspace, DecoderLayer layer, in KvLayer kv, int rows, int firstRow, ScheduleState? state)
+        DecoderWorkspace workspace, DecoderLayer layer, in KvLayer kv, int rows, int firstRow, ScheduleState? state,
+        AttentionPlan? stepPlan = null)
     {
         long before = device.Counters.Flops;
         float epsilon = (float)config.NormEpsilon;
@@ -177,7 +226,9 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
             device.RopeStore(query, default, default, rotary, kv, firstRow);
         }
 
-        if (state is null)
+        if (stepPlan is not null)
+            device.SegmentAttention(query, kv with { Length = kv.Length + 1 }, stepPlan, _scale, attended);
+        else if (state is null)
             device.DecodeAttention(query, kv, _scale, attended);
         else
             device.SegmentAttention(query, kv, state.Plan, _scale, attended, _schedule.LogSumExp(workspace, state));
@@ -186,18 +237,41 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         // Queries are still there, and the attention's output is free: the moment to measure.
         long measured = state is null ? 0 : _schedule.Measure(workspace, kv, state, _scale);
 
-        Tensor gate = workspace.Gate.Slice(0, rows);
-        Tensor up = workspace.Up.Slice(0, rows);
         device.RmsNorm(hidden, layer.MlpNorm, epsilon, normed);
-        device.MatMul(normed, layer.Gate, layer.GateBias, gate);
-        device.MatMul(normed, layer.Up, layer.UpBias, up);
-        Tensor inner = workspace.Inner.Slice(0, rows);
-        device.GatedActivate(gate, up, config.Activation, inner);
-        device.MatMul(inner, layer.Down, layer.DownBias, hidden, accumulate: true);
+        if (state is null || state.MlpShare == 1 || frozen)
+            RunMlp(workspace, layer, normed, hidden, config.IntermediateSize);
+        else
+            RunThinMlp(workspace, layer, state, normed, hidden);
         if (frozen)
             _schedule.ScatterComputed(workspace, state!);
         return device.Counters.Flops - before - measured;
     }
+
+    // Visual rows go through the first of the inner channels alone.
+    private void RunThinMlp(DecoderWorkspace workspace, DecoderLayer layer, ScheduleState state, in Tensor normed, in Tensor hidden)
+    {
+        foreach (RowRun run in state.Runs())
+        {
+            int count = run.End - run.Start;
+            int channels = run.Role == RowRole.Visual ? config.IntermediateSize / state.MlpShare : config.IntermediateSize;
+            RunMlp(workspace, layer, normed.Slice(run.Start, count), hidden.Slice(run.Start, count), channels);
+        }
+    }
+
+    private void RunMlp(DecoderWorkspace workspace, DecoderLayer layer, in Tensor normed, in Tensor hidden, int channels)
+    {
+        if (channels == 0)
+            return;
+        Tensor gate = workspace.Gate.Slice(0, hidden.Rows) with { Columns = channels };
+        Tensor up = workspace.Up.Slice(0, hidden.Rows) with { Columns = channels };
+        Tensor inner = workspace.Inner.Slice(0, hidden.Rows) with { Columns = channels };
+        device.MatMul(normed, layer.Gate.Slice(0, channels), Part(layer.GateBias, channels), gate);
+        device.MatMul(normed, layer.Up.Slice(0, channels), Part(layer.UpBias, channels), up);
+        device.GatedActivate(gate, up, config.Activation, inner);
+        device.MatMul(inner, layer.Down with { Columns = channels }, layer.DownBias, hidden, accumulate: true);
+    }
+
+    private static Tensor Part(in Tensor bias, int count) => bias.IsEmpty ? bias : bias with { Columns = count };
 
     // Keys and values of all rows as they are: what a frozen layer's visual rows give the others.
     private void StoreKeys(
@@ -211,6 +285,9 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         device.MatMul(normed, layer.Value, layer.ValueBias, value);
         device.RopeStore(default, key, value, rotary, kv, firstRow);
     }
+
+    /// <summary>A decode step that a policy looks into.</summary>
+    private sealed record WatchedStep(VisualTokenPolicy Policy, DecodeState State, bool Probes);
 
     private void ComputeLogits(DecoderWorkspace workspace, int row)
     {

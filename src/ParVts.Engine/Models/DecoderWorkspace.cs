@@ -1,5 +1,6 @@
 using ParVts.Engine.Compute;
 using ParVts.Engine.Formats;
+using ParVts.Engine.Scheduling;
 
 namespace ParVts.Engine.Models;
 
@@ -12,8 +13,8 @@ internal sealed class DecoderWorkspace
     /// <param name="input">The type of matrix inputs.</param>
     /// <param name="rows">Rows of a pass, at most.</param>
     /// <param name="keys">Keys that a probe sees, at most; 0 where there are no probes and no changes of rows.</param>
-    /// <param name="freezes">Some layers compute a part of the rows.</param>
-    public DecoderWorkspace(Arena arena, TextConfig config, TensorType input, int rows, int keys, bool freezes)
+    /// <param name="needs">What the policy wants measured.</param>
+    public DecoderWorkspace(Arena arena, TextConfig config, TensorType input, int rows, int keys, PolicyNeeds needs)
     {
         int query = config.Heads * config.HeadDim;
         int keyValue = config.KeyValueHeads * config.HeadDim;
@@ -38,7 +39,22 @@ internal sealed class DecoderWorkspace
             MovedPositions = arena.Take(TensorType.F32, rows, 3) with { Stride = 3 };
         }
 
-        if (freezes)
+        if (needs.HasFlag(PolicyNeeds.Values))
+        {
+            ValueSums = arena.Take(TensorType.F32, 1, 2 * keys + 1);
+            LastAttended = arena.Take(TensorType.F32, 1, query);
+        }
+
+        if (needs.HasFlag(PolicyNeeds.HeadScores))
+            HeadScores = arena.Take(TensorType.F32, 1, config.Heads * keys);
+        bool compares = needs.HasFlag(PolicyNeeds.Similarity);
+        if (compares)
+        {
+            MeanKeys = arena.Take(TensorType.F32, rows, config.HeadDim);
+            Offsets = arena.Take(TensorType.I32, 1, rows + 1);
+        }
+
+        if (needs.HasFlag(PolicyNeeds.FrozenRows))
         {
             Computed = arena.Take(TensorType.F32, rows, config.HiddenSize);
             ComputedRotary = arena.Take(TensorType.F32, rows, config.HeadDim);
@@ -51,6 +67,15 @@ internal sealed class DecoderWorkspace
         Value = arena.Take(TensorType.F32, rows, keyValue);
         Attended = arena.Take(input, rows, query);
         arena.Return(mark);
+        if (compares)
+        {
+            // At the entry of a layer, where neither lives.
+            Left = arena.Take(TensorType.F32, rows, config.HiddenSize);
+            Right = arena.Take(TensorType.F32, rows, config.HiddenSize);
+            Products = arena.Take(TensorType.F32, rows, rows);
+            arena.Return(mark);
+        }
+
         Moved = input == TensorType.F32 ? Normed : arena.Take(TensorType.F32, rows, config.HiddenSize);
         arena.Return(mark);
         Gate = arena.Take(TensorType.F32, rows, config.IntermediateSize);
@@ -106,6 +131,30 @@ internal sealed class DecoderWorkspace
 
     /// <summary>Rows of the visual tokens that are ranked.</summary>
     public Tensor RankedRows { get; }
+
+    /// <summary>VisiPruner's sums: A of each key, B of each key, and S.</summary>
+    public Tensor ValueSums { get; }
+
+    /// <summary>The last row's attention output in float32.</summary>
+    public Tensor LastAttended { get; }
+
+    /// <summary>[heads, keys], packed: one row's attention.</summary>
+    public Tensor HeadScores { get; }
+
+    /// <summary>[rows, head_dim]: a layer's keys, mean over KV heads.</summary>
+    public Tensor MeanKeys { get; }
+
+    /// <summary>Of a merge.</summary>
+    public Tensor Offsets { get; }
+
+    /// <summary>Rows that are compared.</summary>
+    public Tensor Left { get; }
+
+    /// <summary>Rows that they are compared with.</summary>
+    public Tensor Right { get; }
+
+    /// <summary>What comparing them gives, packed.</summary>
+    public Tensor Products { get; }
 
     /// <summary>The rows that a frozen layer computes.</summary>
     public Tensor Computed { get; }

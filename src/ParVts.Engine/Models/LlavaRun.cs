@@ -9,9 +9,9 @@ namespace ParVts.Engine.Models;
 /// <param name="Keys">Keys that a row may see, at most.</param>
 /// <param name="Pictures">Pictures are looked at.</param>
 /// <param name="Schedules">Rows may move and be measured between layers: the policy is not plain dense.</param>
-/// <param name="Freezes">Some layers compute a part of the rows.</param>
+/// <param name="Measures">What the policy wants measured.</param>
 /// <param name="Cache">The decoder's KV store.</param>
-internal readonly record struct RunNeeds(int Rows, int Keys, bool Pictures, bool Schedules, bool Freezes, KvNeeds Cache);
+internal readonly record struct RunNeeds(int Rows, int Keys, bool Pictures, bool Schedules, PolicyNeeds Measures, KvNeeds Cache);
 
 /// <summary>
 /// A model together with the memory that one session runs it in: the KV store and the activations of the tower, the
@@ -23,7 +23,6 @@ internal sealed class LlavaRun : IDisposable
     private readonly LlavaModel _model;
     private readonly Decoder _decoder;
     private readonly VisionTower _tower;
-    private readonly VisionState _visionState = new();
     private DeviceBuffer? _memory;
     private KvStore? _visionKv;
     private DecoderWorkspace? _activations;
@@ -87,7 +86,7 @@ internal sealed class LlavaRun : IDisposable
             Math.Max(needs.Keys, _needs.Keys),
             needs.Pictures || _needs.Pictures,
             needs.Schedules || _needs.Schedules,
-            needs.Freezes || _needs.Freezes,
+            needs.Measures | _needs.Measures,
             Cache: default);
         if (_memory is not null && all == _needs)
             return;
@@ -108,15 +107,15 @@ internal sealed class LlavaRun : IDisposable
     /// Runs a picture through tower and projector, into the prefill's rows from <paramref name="firstRow"/> on; returns how
     /// many rows it became.
     /// </summary>
-    public int EmbedPicture(ReadOnlySpan<float> pixels, int image, int firstRow, VisualTokenPolicy policy, StageSink? sink)
+    public int EmbedPicture(ReadOnlySpan<float> pixels, int image, int firstRow, VisualTokenPolicy policy, VisionState state, StageSink? sink)
     {
         ModelConfig config = _model.Config;
         VisionWorkspace vision = _vision!;
-        _visionState.Image = image;
-        int left = _tower.Run(vision, _visionKv!, pixels, policy, _visionState);
+        state.Image = image;
+        int left = _tower.Run(vision, _visionKv!, pixels, policy, state);
 
         // A policy that merged after the last block has put out visual tokens alone; else the class token is still there.
-        int first = _visionState.IsFinal ? 0 : config.DroppedRows;
+        int first = state.IsFinal ? 0 : config.DroppedRows;
         int rows = left - first;
         Tensor features = vision.Hidden.Slice(first, rows);
         if (policy.Needs.HasFlag(PolicyNeeds.ClassAttention) && rows == config.VisualTokensPerImage)
@@ -143,7 +142,8 @@ internal sealed class LlavaRun : IDisposable
         _decoder.Prefill(_activations!, Kv, policy, state, trace, progress, sink, cancellation);
 
     /// <inheritdoc cref="Decoder.Step"/>
-    public void Step(int token, int position, bool compact) => _decoder.Step(_activations!, Kv, token, position, compact, Sampler);
+    public void Step(int token, int position, VisualTokenPolicy policy, DecodeState state) =>
+        _decoder.Step(_activations!, Kv, token, position, policy, state, Sampler);
 
     /// <summary>Chooses tokens on the device; null where the host does it.</summary>
     public DeviceSampler? Sampler { get; }
@@ -196,7 +196,7 @@ internal sealed class LlavaRun : IDisposable
         TextConfig text = config.Text;
         int inner = Math.Max(Math.Max(text.HiddenSize, text.IntermediateSize), text.Heads * text.HeadDim);
         int keys = Math.Max(needs.Keys, needs.Cache.Rows);
-        int probed = needs.Schedules ? 1 : 0;
+        int probed = !needs.Schedules ? 0 : needs.Measures.HasFlag(PolicyNeeds.VisualProbes) ? needs.Rows : 1;
         if (!needs.Pictures)
             return new ScratchNeeds(needs.Rows, inner, text.HeadDim, text.Heads, keys, probed);
         VisionConfig vision = config.Vision;
@@ -215,8 +215,8 @@ internal sealed class LlavaRun : IDisposable
     {
         ModelConfig config = model.Config;
         var decoder = new DecoderWorkspace(
-            arena, config.Text, model.InputType, needs.Rows, needs.Schedules ? needs.Keys : 0, needs.Freezes);
+            arena, config.Text, model.InputType, needs.Rows, needs.Schedules ? needs.Keys : 0, needs.Measures);
         arena.Return(decoder.Shared);
-        return (decoder, needs.Pictures ? new VisionWorkspace(arena, config, model.InputType) : null);
+        return (decoder, needs.Pictures ? new VisionWorkspace(arena, config, model.InputType, needs.Measures.HasFlag(PolicyNeeds.VisionKeys)) : null);
     }
 }

@@ -8,9 +8,10 @@ namespace ParVts.Engine.Models;
 /// Carries a policy's decisions out on the device: rows that move, paths that are fused, what is measured for it. One
 /// caller at a time.
 /// </summary>
-internal sealed class ScheduleExecutor(ComputeDevice device)
+internal sealed class ScheduleExecutor(ComputeDevice device) : IDisposable
 {
     private readonly AttentionPlan _ownVisual = new();
+    private Readback? _values;
     private int[] _ids = [];
     private int _scoresFrom;
     private bool _defers;
@@ -40,10 +41,16 @@ internal sealed class ScheduleExecutor(ComputeDevice device)
                 // What is left are the first rows, as they were.
                 Fuse(workspace, kv, state);
                 return false;
+            case RowChange.Merge:
+                Merge(workspace, state.Merged!);
+                return true;
             default:
                 return Gather(workspace, state);
         }
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => _values?.Dispose();
 
     /// <summary>Reads back what the device has decided.</summary>
     public void ReadBack(DecoderWorkspace workspace, ScheduleState state)
@@ -68,7 +75,7 @@ internal sealed class ScheduleExecutor(ComputeDevice device)
 
     /// <summary>Where the attention writes its log-sum-exp: nowhere, unless something is measured with it.</summary>
     public Tensor LogSumExp(DecoderWorkspace workspace, ScheduleState state) =>
-        state.ProbedRows.Length > 0 ? workspace.LogSumExp.Slice(0, state.QueryCount) : default;
+        state.ProbedRows.Length > 0 || state.WantsValues || state.HeadProbedRows.Length > 0 ? workspace.LogSumExp.Slice(0, state.QueryCount) : default;
 
     /// <summary>Measures what the policy asked for, between attention and MLP; returns the FLOPs that the measuring itself counted.</summary>
     public long Measure(DecoderWorkspace workspace, in KvLayer kv, ScheduleState state, float scale)
@@ -76,9 +83,27 @@ internal sealed class ScheduleExecutor(ComputeDevice device)
         long before = device.Counters.Flops;
         if (state.ProbedRows.Length > 0)
             ProbeRows(workspace, kv, state, scale);
+        if (state.WantsValues)
+            ProbeValues(workspace, kv, state, scale);
+        if (state.HeadProbedRows.Length > 0)
+            ProbeHeads(workspace, kv, state, scale);
         if (state.WantsPathWeights)
             MeasurePathMass(workspace, kv, state, scale);
         return device.Counters.Flops - before;
+    }
+
+    private void Merge(DecoderWorkspace workspace, RowMap map)
+    {
+        int entries = map.Sources.Length;
+        Tensor offsets = workspace.Offsets with { Columns = map.Rows + 1, Stride = map.Rows + 1 };
+        Tensor sources = Ids(workspace.Ids, entries);
+        Tensor weights = workspace.Weights with { Columns = entries, Stride = entries };
+        device.Upload<int>(map.Offsets, offsets);
+        device.Upload<int>(map.Sources, sources);
+        device.Upload<float>(map.Weights, weights);
+        Tensor moved = workspace.Moved.Slice(0, map.Rows);
+        device.MergeRows(workspace.Hidden, offsets, sources, weights, moved);
+        device.Convert(moved, workspace.Hidden.Slice(0, map.Rows));
     }
 
     private bool Gather(DecoderWorkspace workspace, ScheduleState state)
@@ -195,30 +220,6 @@ internal sealed class ScheduleExecutor(ComputeDevice device)
         device.ScatterRows(workspace.Computed.Slice(0, state.QueryCount), ids, workspace.Hidden);
     }
 
-    /// <summary>Measures a layer's attention before it runs; its keys stand in the store for a moment.</summary>
-    public float[] ProbeEntry(
-        DecoderWorkspace workspace, DecoderLayer layer, KvStore kv, ScheduleState state, int[] asked, float scale, float epsilon)
-    {
-        int rows = state.Rows.Count;
-        int cached = state.CachedRows;
-        Tensor normed = workspace.Normed.Slice(0, rows);
-        Tensor query = workspace.Query.Slice(0, rows);
-        Tensor key = workspace.Key.Slice(0, rows);
-        device.RmsNorm(workspace.Hidden.Slice(0, rows), layer.AttentionNorm, epsilon, normed);
-        device.MatMul(normed, layer.Query, layer.QueryBias, query);
-        device.MatMul(normed, layer.Key, layer.KeyBias, key);
-        kv.Extend(state.Layer, cached + rows);
-        KvLayer store = kv.Layer(state.Layer);
-        device.RopeStore(query, key, key, workspace.Rotary.Slice(0, rows), store, cached);
-        Tensor logSumExp = workspace.LogSumExp.Slice(0, rows);
-        device.SegmentAttention(query, store, state.Plan, scale, workspace.Attended.Slice(0, rows), logSumExp);
-        float[] scores = new float[rows];
-        Probe(workspace, store, state.Plan, query, logSumExp, asked, scale);
-        device.Download<float>(Part(workspace.Scores, cached, rows), scores);
-        kv.Truncate(state.Layer, cached);
-        return scores;
-    }
-
     private void ProbeRows(DecoderWorkspace workspace, in KvLayer kv, ScheduleState state, float scale)
     {
         int rows = state.QueryCount;
@@ -235,6 +236,58 @@ internal sealed class ScheduleExecutor(ComputeDevice device)
         Probe(workspace, kv, state.Plan, workspace.Query.Slice(0, rows), workspace.LogSumExp.Slice(0, rows), asked, scale);
         int cached = _scoresFrom = state.CachedRows;
         state.SetRowScores(scores => device.Download<float>(Part(workspace.Scores, cached, scores.Length), scores));
+    }
+
+    // The last row sees every key, so a decode step's attention gives its output, in float32.
+    private void ProbeValues(DecoderWorkspace workspace, in KvLayer kv, ScheduleState state, float scale)
+    {
+        int last = state.QueryCount - 1;
+        int cached = state.CachedRows;
+        int keys = kv.Length;
+        if (state.KeyCount != state.Rows.Count)
+            throw new PolicyException($"a policy probes layer {state.Layer}, whose store does not hold the visual rows");
+        Tensor query = workspace.Query.Slice(0, state.QueryCount);
+        device.DecodeAttention(query.Slice(last, 1), kv, scale, workspace.LastAttended);
+        Tensor ids = Ids(workspace.Ids, 1);
+        device.Upload<int>([last], ids);
+        Tensor all = Part(workspace.ValueSums, 0, 2 * keys + 1);
+        var sums = new Tensor(all.Address, all.Type, 2, keys);
+        device.ValueProbe(
+            query, workspace.LastAttended, kv, state.Plan, scale, workspace.LogSumExp.Slice(0, state.QueryCount), ids, sums, Part(all, 2 * keys, 1));
+        _values ??= device.CreateReadback(workspace.ValueSums.Columns * sizeof(float));
+        _values.Begin(all);
+        state.SetValueSums(values =>
+        {
+            float[] read = new float[2 * keys + 1];
+            _values.Finish<float>(read);
+            int rows = keys - cached;
+            read.AsSpan(cached, rows).CopyTo(values);
+            read.AsSpan(keys + cached, rows).CopyTo(values.AsSpan(rows));
+            values[^1] = read[^1];
+        });
+    }
+
+    private void ProbeHeads(DecoderWorkspace workspace, in KvLayer kv, ScheduleState state, float scale)
+    {
+        int heads = workspace.LogSumExp.Columns;
+        int rows = state.QueryCount;
+        int cached = state.CachedRows;
+        Tensor ids = Ids(workspace.Ids, 1);
+        var scores = new Tensor(workspace.HeadScores.Address, TensorType.F32, heads, kv.Length);
+        float[] read = new float[heads * kv.Length];
+        float[][] found = new float[state.HeadProbedRows.Length][];
+        for (int i = 0; i < found.Length; i++)
+        {
+            device.Upload(state.HeadProbedRows.AsSpan(i, 1), ids);
+            device.Probe(
+                workspace.Query.Slice(0, rows), kv, state.Plan, scale, workspace.LogSumExp.Slice(0, rows), ids, ProbeReduction.Rows, scores);
+            device.Download(scores, read.AsSpan());
+            found[i] = new float[heads * rows];
+            for (int head = 0; head < heads; head++)
+                read.AsSpan(head * kv.Length + cached, rows).CopyTo(found[i].AsSpan(head * rows));
+        }
+
+        state.SetHeadScores(found);
     }
 
     private void Probe(

@@ -16,6 +16,7 @@ internal sealed class VisionTower
     private readonly int[] _ids;
     private readonly float _scale;
     private readonly AttentionPlan _plan = new();
+    private readonly TowerMeasures _measures;
 
     public VisionTower(ComputeDevice device, VisionWeights weights, VisionConfig config)
     {
@@ -24,6 +25,7 @@ internal sealed class VisionTower
         _config = config;
         _ids = Enumerable.Range(0, config.Rows).ToArray();
         _scale = 1f / MathF.Sqrt(config.HiddenSize / config.Heads);
+        _measures = new TowerMeasures(device, weights, config);
     }
 
     /// <summary>Runs one picture; the result is the first rows of <see cref="VisionWorkspace.Hidden"/>, class token first.</summary>
@@ -40,6 +42,16 @@ internal sealed class VisionTower
         state.IsFinal = false;
         state.ClassRows = _config.ClassRows;
         state.Blocks = _weights.Layers.Length;
+        state.Width = _config.HiddenSize;
+        state.KeyBias = null;
+        state.Labels = null;
+        state.Measures = _measures;
+        state.ReadClassAttention = rows =>
+        {
+            float[] scores = new float[rows];
+            _device.Download<float>(workspace.Scores with { Columns = rows, Stride = rows }, scores);
+            return scores;
+        };
         for (int block = 0; block < _weights.Layers.Length; block++)
         {
             state.Block = block;
@@ -48,6 +60,7 @@ internal sealed class VisionTower
         }
 
         state.Block = _weights.Layers.Length;
+        _measures.Begin(workspace, state.Rows);
         policy.InVisionLayer(state);
         Merge(workspace, state);
         return state.Rows;
@@ -84,6 +97,8 @@ internal sealed class VisionTower
         kv.Truncate(0, 0);
         kv.Extend(0, rows);
         _plan.SetFull(rows);
+        if (state.KeyBias is float[] bias)
+            _plan.SetKeyBias(bias);
         _device.LayerNorm(hidden, layer.Norm1, layer.Norm1Bias, epsilon, normed);
         _device.MatMul(normed, layer.Query, layer.QueryBias, query);
         _device.MatMul(normed, layer.Key, layer.KeyBias, key);
@@ -94,6 +109,7 @@ internal sealed class VisionTower
         _device.MatMul(attended, layer.Output, layer.OutputBias, hidden, accumulate: true);
         if (measure)
             MeasureClassAttention(workspace, kv.Layer(0), rows);
+        _measures.Begin(workspace, rows);
         policy.InVisionLayer(state);
         Merge(workspace, state);
 
@@ -123,13 +139,7 @@ internal sealed class VisionTower
         if (state.Map is not RowMap map)
             return;
         state.Map = null;
-        int entries = map.Sources.Length;
-        Tensor offsets = workspace.Offsets with { Columns = map.Offsets.Length, Stride = map.Offsets.Length };
-        Tensor sources = workspace.Sources with { Columns = entries, Stride = entries };
-        Tensor weights = workspace.Weights with { Columns = entries, Stride = entries };
-        _device.Upload<int>(map.Offsets, offsets);
-        _device.Upload<int>(map.Sources, sources);
-        _device.Upload<float>(map.Weights, weights);
+        workspace.Upload(_device, map, out Tensor offsets, out Tensor sources, out Tensor weights);
         Tensor merged = workspace.Moved.Slice(0, map.Rows);
         _device.MergeRows(workspace.Hidden.Slice(0, state.Rows), offsets, sources, weights, merged);
 

@@ -30,6 +30,9 @@ internal sealed class VisionWeights
 
     public required VisionLayer[] Layers { get; init; }
 
+    /// <summary>The block behind them, whose keys a policy may ask for; null where there is none.</summary>
+    public required VisionLayer? Next { get; init; }
+
     /// <summary>Binds them under any of the published namings.</summary>
     public static VisionWeights Bind(WeightBinder binder, VisionConfig config, int featureLayer)
     {
@@ -43,7 +46,8 @@ internal sealed class VisionWeights
         for (int layer = 0; layer < layers.Length; layer++)
             layers[layer] = BindLayer(binder, config, $"{prefix}encoder.layers.{layer}.");
 
-        // Blocks behind the feature layer and what pools the output are in every checkpoint, and unused.
+        // Of the blocks behind the feature layer one is asked for by name; the others, and what pools the output, are unused.
+        VisionLayer? next = featureLayer < config.Layers ? BindKeys(binder, config, $"{prefix}encoder.layers.{featureLayer}.") : null;
         binder.Ignore(name => IsBehind(name, prefix, featureLayer, config.Layers));
         return new VisionWeights
         {
@@ -54,6 +58,7 @@ internal sealed class VisionWeights
             PreNorm = clip ? binder.Vector(prefix + "pre_layrnorm.weight", d) : default,
             PreNormBias = clip ? binder.Vector(prefix + "pre_layrnorm.bias", d) : default,
             Layers = layers,
+            Next = next,
         };
     }
 
@@ -73,6 +78,22 @@ internal sealed class VisionWeights
         }
 
         return false;
+    }
+
+    // The first norm, queries and keys alone.
+    private static VisionLayer BindKeys(WeightBinder binder, VisionConfig config, string prefix)
+    {
+        int d = config.HiddenSize;
+        string attention = prefix + "self_attn.";
+        Tensor none = default;
+        return new VisionLayer(
+            binder.Vector(prefix + "layer_norm1.weight", d),
+            binder.Vector(prefix + "layer_norm1.bias", d),
+            binder.Matrix(attention + "q_proj.weight", d, d),
+            binder.Vector(attention + "q_proj.bias", d),
+            binder.Matrix(attention + "k_proj.weight", d, d),
+            binder.Vector(attention + "k_proj.bias", d),
+            none, none, none, none, none, none, none, none, none, none);
     }
 
     private static VisionLayer BindLayer(WeightBinder binder, VisionConfig config, string prefix)

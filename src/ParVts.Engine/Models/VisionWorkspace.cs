@@ -7,7 +7,12 @@ namespace ParVts.Engine.Models;
 /// <summary>The activations of one picture in the tower and the projector.</summary>
 internal sealed class VisionWorkspace
 {
-    public VisionWorkspace(Arena arena, ModelConfig config, TensorType input)
+    /// <summary>Lays the tensors out.</summary>
+    /// <param name="arena">The memory.</param>
+    /// <param name="config">The model.</param>
+    /// <param name="input">The type of matrix inputs.</param>
+    /// <param name="compares">Keys are compared for a policy.</param>
+    public VisionWorkspace(Arena arena, ModelConfig config, TensorType input, bool compares)
     {
         VisionConfig vision = config.Vision;
         int rows = vision.Rows;
@@ -26,6 +31,14 @@ internal sealed class VisionWorkspace
         Key = arena.Take(TensorType.F32, rows, vision.HiddenSize);
         Value = arena.Take(TensorType.F32, rows, vision.HiddenSize);
         Attended = arena.Take(input, rows, vision.HiddenSize);
+        if (compares)
+        {
+            MeanKeys = arena.Take(TensorType.F32, rows, vision.HiddenSize / vision.Heads);
+            Left = arena.Take(TensorType.F32, rows, vision.HiddenSize);
+            Right = arena.Take(TensorType.F32, rows, vision.HiddenSize);
+            Products = arena.Take(TensorType.F32, rows, rows);
+        }
+
         arena.Return(mark);
         bool wide = input == TensorType.F32;
         Moved = wide ? Normed : arena.Take(TensorType.F32, rows, vision.HiddenSize);
@@ -36,6 +49,18 @@ internal sealed class VisionWorkspace
         Features = wide ? Hidden : arena.Take(input, rows, vision.HiddenSize);
         Projected = arena.Take(TensorType.F32, rows, config.Text.HiddenSize);
         ProjectedInner = wide ? Projected : arena.Take(input, rows, config.Text.HiddenSize);
+    }
+
+    /// <summary>Sends a map of rows to the device.</summary>
+    public void Upload(ComputeDevice device, RowMap map, out Tensor offsets, out Tensor sources, out Tensor weights)
+    {
+        int entries = map.Sources.Length;
+        offsets = Offsets with { Columns = map.Offsets.Length, Stride = map.Offsets.Length };
+        sources = Sources with { Columns = entries, Stride = entries };
+        weights = Weights with { Columns = entries, Stride = entries };
+        device.Upload<int>(map.Offsets, offsets);
+        device.Upload<int>(map.Sources, sources);
+        device.Upload<float>(map.Weights, weights);
     }
 
     public Tensor Pixels { get; }
@@ -58,6 +83,18 @@ internal sealed class VisionWorkspace
     /// attention that the row received from all rows. Measured where a policy needs it.
     /// </summary>
     public Tensor Scores { get; }
+
+    /// <summary>[rows, head_dim]: keys, mean over heads.</summary>
+    public Tensor MeanKeys { get; }
+
+    /// <summary>Rows that are compared.</summary>
+    public Tensor Left { get; }
+
+    /// <summary>Rows that they are compared with.</summary>
+    public Tensor Right { get; }
+
+    /// <summary>What comparing them gives, packed.</summary>
+    public Tensor Products { get; }
 
     public Tensor Offsets { get; }
 

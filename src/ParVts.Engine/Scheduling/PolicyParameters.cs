@@ -38,6 +38,51 @@ public sealed class PolicyParameters
     public ulong Seed(string name) =>
         ulong.TryParse(Text(name), NumberStyles.None, CultureInfo.InvariantCulture, out ulong value) ? value : throw Refuse(name);
 
+    /// <summary>Whole numbers of at least <paramref name="minimum"/>, written "8/16/24".</summary>
+    public int[] Integers(string name, int minimum)
+    {
+        var values = new List<int>();
+        foreach (string part in Text(name).Split('/'))
+        {
+            if (!int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out int value) || value < minimum)
+                throw Refuse(name);
+            values.Add(value);
+        }
+
+        return [.. values];
+    }
+
+    /// <summary>Amounts of visual tokens, written "0.5/0.25/64": counts from 1 on, shares below.</summary>
+    public double[] Amounts(string name)
+    {
+        var values = new List<double>();
+        foreach (string part in Text(name).Split('/'))
+        {
+            bool isNumber = double.TryParse(part, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double value);
+            if (!isNumber || !(value > 0) || (value >= 1 && (part.Contains('.', StringComparison.Ordinal) || value > int.MaxValue)))
+                throw Refuse(name);
+            values.Add(value);
+        }
+
+        return [.. values];
+    }
+
+    /// <summary>A number from <paramref name="minimum"/> to <paramref name="maximum"/>, both allowed.</summary>
+    public double Number(string name, double minimum, double maximum) =>
+        double.TryParse(Text(name), NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double value) && value >= minimum && value <= maximum
+            ? value
+            : throw Refuse(name);
+
+    /// <summary>true or false.</summary>
+    public bool Flag(string name) => Choice(name, "true", "false") == "true";
+
+    /// <summary>Refuses lists of different lengths, of which one has an entry for each of the other's.</summary>
+    public void RequireSameCount(string list, int count, string other, int otherCount)
+    {
+        if (count != otherCount)
+            throw new PolicyException($"policy '{_info.Name}': {list} has {count} entries and {other} {otherCount}; they belong together, one for one");
+    }
+
     /// <summary>How many visual tokens to keep.</summary>
     public TokenBudget Budget(string name) => TokenBudget.TryParse(Text(name)) ?? throw Refuse(name);
 

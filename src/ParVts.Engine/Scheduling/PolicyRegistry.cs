@@ -32,7 +32,9 @@ public static class PolicyRegistry
     public static IReadOnlyList<PolicyInfo> All { get; } =
     [
         DensePolicy.Info, ParVtsPolicy.Info, ClassPrunePolicy.Info, FastVPolicy.Info, VtwPolicy.Info, RandomPolicy.Info,
-        GridPolicy.Info,
+        GridPolicy.Info, VisiPrunerPolicy.Info, ShortVPolicy.Info, ZspaPrunePolicy.Info, VisionDropPolicy.Info, FolderPolicy.Info,
+        St3Policy.Info, YopoPolicy.Info, PyramidDropPolicy.Info, SparseVlmPolicy.Info, VisionZipPolicy.Info, DivPrunePolicy.Info,
+        DartPolicy.Info, ToMePolicy.Info, PruMergePolicy.Info,
     ];
 
     /// <summary>The policy of that name.</summary>

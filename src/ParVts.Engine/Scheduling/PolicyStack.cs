@@ -50,6 +50,16 @@ internal sealed class PolicyStack(VisualTokenPolicy[] policies) : VisualTokenPol
             policy.BeforeLayer(state);
     }
 
+    public override bool PlansSteps => policies.Any(policy => policy.PlansSteps);
+
+    public override bool ProbesStep(int step) => policies.Any(policy => policy.ProbesStep(step));
+
+    public override void PlanStep(int layer, DecodeState state, Compute.AttentionPlan plan)
+    {
+        foreach (VisualTokenPolicy policy in policies)
+            policy.PlanStep(layer, state, plan);
+    }
+
     public override void OnDecodeStep(DecodeState state)
     {
         foreach (VisualTokenPolicy policy in policies)

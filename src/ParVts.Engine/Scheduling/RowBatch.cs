@@ -158,6 +158,16 @@ public sealed class RowBatch
         return changed;
     }
 
+    /// <summary>Gives the visual rows the numbers <paramref name="first"/>, first + 1 …</summary>
+    internal void Relabel(int first)
+    {
+        for (int row = 0; row < Count; row++)
+        {
+            if (_rows[row].Role == RowRole.Visual)
+                _rows[row] = _rows[row] with { Visual = first++ };
+        }
+    }
+
     /// <summary>Visual rows that stood for others become these.</summary>
     /// <param name="real">For each visual token, the one that it stood for.</param>
     /// <param name="visual">The visual tokens as they came.</param>

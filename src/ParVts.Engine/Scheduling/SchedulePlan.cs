@@ -29,6 +29,7 @@ internal sealed record SchedulePlan(ScheduleTrace Trace, int MaxRows, int MaxKey
         var trace = new ScheduleTrace(config);
         state.Begin(trace, cached, cachedTokens, state.Rows.Count, images);
         state.SetClassAttention(trace.Visual, read: null);
+        state.Measures = new NoMeasures(state, config.HiddenSize);
         asked.OnVisionTokens(state);
 
         // A policy whose sizes are not known may also split: then text rows run twice.
@@ -44,6 +45,8 @@ internal sealed record SchedulePlan(ScheduleTrace Trace, int MaxRows, int MaxKey
             state.Store();
             if (state.ProbedRows.Length > 0)
                 state.SetRowScores(read: null);
+            if (state.WantsValues)
+                state.SetValueSums(read: null);
             trace.Record(state);
             maxRows = Math.Max(maxRows, state.Rows.Count);
             int keys = state.CachedRows + Math.Max(state.EntryKeys, state.KeyCount) + copies;

@@ -94,9 +94,9 @@ public sealed partial class ScheduleState
         for (int token = 0; token < real.Length; token++)
             real[token] = token;
         int next = 0;
-        for (int place = _pending[0].Event; place < _trace.Events.Count; place++)
+        for (int place = _pending[0].Event; place < _trace.Numbered.Count; place++)
         {
-            ScheduleEvent told = _trace.Events[place];
+            ScheduleEvent told = _trace.Numbered[place];
             if (next < _pending.Count && _pending[next].Event == place)
                 told = Apply(_pending[next++], told, real);
             else
@@ -168,7 +168,7 @@ public sealed partial class ScheduleState
                 return Decide(source, groups);
         }
 
-        Choice = new RankedChoice(source, groups.ToArray(), ranked, rows, _trace.Events.Count);
+        Choice = new RankedChoice(source, groups.ToArray(), ranked, rows, _trace.Numbered.Count);
         return [.. kept];
     }
 

@@ -3,11 +3,12 @@ using ParVts.Engine.Compute;
 
 namespace ParVts.Engine.Scheduling;
 
-/// <content>Layers that leave visual rows as they are, and what is measured before a layer runs.</content>
+/// <content>Layers that compute visual rows in part, or leave them as they are.</content>
 public sealed partial class ScheduleState
 {
     private readonly List<int> _computed = [];
     private bool _freeze;
+    private int _mlpShare = 1;
 
     /// <summary>Visual rows are not computed in this layer.</summary>
     internal bool IsFrozen { get; private set; }
@@ -24,9 +25,6 @@ public sealed partial class ScheduleState
     /// <summary>Rows whose keys and values the layer computes and stores.</summary>
     internal int KeyCount => IsFrozen && !FrozenGiveKeys ? _computed.Count : Rows.Count;
 
-    /// <summary>Measures the coming layer's attention (<see cref="AttentionAtEntry"/>); null in a plan.</summary>
-    internal Func<int[], float[]>? EntryProbe { get; set; }
-
     /// <summary>
     /// In this layer visual rows are not computed: they leave it as they entered. Their keys and values, of the rows as they
     /// are, are there for the others (ShortV, arXiv 2504.00502), or not even that: then the layer's store does not hold them.
@@ -39,6 +37,19 @@ public sealed partial class ScheduleState
             throw new PolicyException($"a policy freezes visual rows at layer {Layer}, where two paths are running");
         _freeze = true;
         FrozenGiveKeys = giveKeys;
+    }
+
+    /// <summary>The part of the MLP's inner channels that visual rows use in this layer: the first 1 / n of them; 1 for all.</summary>
+    internal int MlpShare => _mlpShare;
+
+    /// <summary>
+    /// In this layer visual rows use only the first 1 / <paramref name="share"/> of the MLP's inner channels, rounded down (YOPO,
+    /// arXiv 2410.06169).
+    /// </summary>
+    public void ThinMlp(int share)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(share, 1);
+        _mlpShare = share;
     }
 
     /// <summary>Every policy has spoken: what is frozen follows from the rows that are left.</summary>
@@ -58,21 +69,6 @@ public sealed partial class ScheduleState
             SetFrozenPlan();
         else if (IsFrozen)
             Plan.SetCausal(_computed.Count, CachedRows);
-    }
-
-    /// <summary>
-    /// Measures this layer before it runs, from its own norm and projections: for each row its probability in the causal
-    /// softmax of the rows that are named, mean over heads, then over those rows (PyramidDrop, arXiv 2410.17247). To be
-    /// asked before rows change.
-    /// </summary>
-    /// <param name="rows">Query rows.</param>
-    /// <returns>A score for each of <see cref="Rows"/>; zeros where a run is only planned.</returns>
-    public float[] AttentionAtEntry(params int[] rows)
-    {
-        if (Change != RowChange.None || Layer < 0)
-            throw new PolicyException($"a policy asks for layer {Layer}'s attention where its rows are not there, or no longer");
-        EntryKeys = Math.Max(EntryKeys, Rows.Count);
-        return EntryProbe?.Invoke(rows) ?? new float[Rows.Count];
     }
 
     /// <summary>Rows whose keys <see cref="AttentionAtEntry"/> stored for a moment, at most.</summary>

@@ -11,6 +11,9 @@ internal enum RowChange
     /// <summary>New rows are old rows: <see cref="ScheduleState.Sources"/>.</summary>
     Gather,
 
+    /// <summary>New rows are sums of old rows: <see cref="ScheduleState.Merged"/>.</summary>
+    Merge,
+
     /// <summary>Question rows are fused; everything behind path A is cut off.</summary>
     Fuse,
 }
@@ -55,7 +58,9 @@ public sealed partial class ScheduleState
     private int[] _cached = [];
     private int[] _stored = [];
     private int[] _kept = [];
+    private int[][] _visualStored = [];
     private int _weighedLayer = NoLayer;
+    private bool _ownRanges;
     private ScheduleTrace _trace = null!;
 
     /// <summary>The layer, 0-based; −1 before the decoder.</summary>
@@ -269,12 +274,20 @@ public sealed partial class ScheduleState
     internal int StoredRowsOf(int layer) => _stored[layer];
 
     /// <summary>Begins a prefill; <see cref="Rows"/> hold all of the prompt's rows.</summary>
-    internal void Begin(ScheduleTrace trace, ReadOnlySpan<int> cached, int cachedTokens, int tokens, int images)
+    /// <param name="trace">What tells of it.</param>
+    /// <param name="cached">Rows of earlier turns, layer by layer.</param>
+    /// <param name="cachedTokens">Tokens of earlier turns.</param>
+    /// <param name="tokens">Tokens of this prefill, as the dense policy would compute them.</param>
+    /// <param name="images">Its pictures.</param>
+    /// <param name="labels">Who the visual rows are; empty where they are the visual tokens in order.</param>
+    internal void Begin(
+        ScheduleTrace trace, ReadOnlySpan<int> cached, int cachedTokens, int tokens, int images, ReadOnlySpan<int> labels = default)
     {
         _trace = trace;
         _cached = cached.ToArray();
         _stored = new int[cached.Length];
         _kept = new int[cached.Length];
+        _visualStored = new int[cached.Length][];
         _weighedLayer = NoLayer;
         Layer = -1;
         Images = images;
@@ -293,7 +306,10 @@ public sealed partial class ScheduleState
                 _visualRows.Add(row);
         }
 
-        trace.Begin(Rows, cachedTokens, tokens);
+        WantsValues = _valuesMeasured = false;
+        HeadProbedRows = [];
+        _headScores = [];
+        trace.Begin(Rows, cachedTokens, tokens, labels);
     }
 
     /// <summary>The class token's attention was measured, or not.</summary>
@@ -322,7 +338,11 @@ public sealed partial class ScheduleState
         WantsPathWeights = false;
         IsFrozen = _freeze = false;
         EntryKeys = 0;
+        Merged = null;
+        _ownRanges = false;
+        _mlpShare = 1;
         _probedRows.Clear();
+        ForgetMeasures();
         SetCausalPlan();
     }
 
@@ -334,6 +354,15 @@ public sealed partial class ScheduleState
         // What stays of it when paths are fused: all that lies before the second path.
         int rest = Rows.Paths.IndexOf(RowPath.Rest);
         _kept[Layer] = rest < 0 ? KeyCount : rest;
+        _visualStored[Layer] = [.. Enumerable.Range(0, KeyCount).Where(key => KeyRole(key) == RowRole.Visual)];
+    }
+
+    /// <summary>Of the rows of this prefill that a layer stored, those that are visual; after a fusion, of those that are left.</summary>
+    internal ReadOnlySpan<int> VisualStored(int layer)
+    {
+        ReadOnlySpan<int> all = _visualStored[layer];
+        int left = all.BinarySearch(_stored[layer]);
+        return all[..(left < 0 ? ~left : left)];
     }
 
     private void SetCausalPlan()

@@ -16,6 +16,12 @@ public enum ScheduleEventKind
 
     /// <summary>All visual tokens left.</summary>
     Leave,
+
+    /// <summary>Visual rows became fewer by merging.</summary>
+    Merge,
+
+    /// <summary>Something was measured or chosen that moved no row.</summary>
+    Measure,
 }
 
 /// <summary>One decision of a policy (contract P4). Immutable; any thread.</summary>
@@ -29,7 +35,7 @@ public sealed record ScheduleEvent
 
     /// <summary>
     /// The visual tokens that are there afterwards, in row order: indices among the prefill's visual tokens, picture by
-    /// picture in raster order.
+    /// picture in raster order; −1 for a class token's row, −2 for a merged one.
     /// </summary>
     public required IReadOnlyList<int> Kept { get; init; }
 
@@ -44,6 +50,9 @@ public sealed record ScheduleEvent
 
     /// <summary>The visual tokens that were ranked.</summary>
     public IReadOnlyList<int> Ranked { get; init; } = [];
+
+    /// <summary>Of a merge or a measurement: those of <see cref="Ranked"/> that were chosen; null where that is said otherwise.</summary>
+    public IReadOnlyList<int>? Chosen { get; init; }
 
     /// <summary>Their scores.</summary>
     public IReadOnlyList<float> Scores { get; init; } = [];
@@ -63,6 +72,8 @@ public sealed class ScheduleTrace
 {
     private readonly TextConfig _config;
     private readonly List<ScheduleEvent> _events = [];
+    private readonly List<ScheduleEvent> _labelled = [];
+    private int _entryRows;
     private int[] _textual = [];
 
     internal ScheduleTrace(TextConfig config, int keyValueBytes = sizeof(float))
@@ -121,22 +132,43 @@ public sealed class ScheduleTrace
     public long FlopsDense { get; private set; }
 
     /// <summary>The policy's decisions, in order.</summary>
-    public IReadOnlyList<ScheduleEvent> Events => _events;
+    public IReadOnlyList<ScheduleEvent> Events
+    {
+        get
+        {
+            // While a prefill runs, events tell rows by their numbers.
+            while (_labelled.Count < _events.Count)
+                _labelled.Add(Labelled(_events[_labelled.Count]));
+            return _labelled;
+        }
+    }
 
     /// <summary>The visual tokens that are there at the entry of a layer, in row order; <c>Layers</c>: after the last.</summary>
     public IReadOnlyList<int> KeptAt(int layer) =>
-        _events.LastOrDefault(e => e.Layer <= layer)?.Kept ?? [.. Enumerable.Range(0, Visual)];
+        Events.LastOrDefault(e => e.Layer <= layer)?.Kept ?? [.. Labels.Take(_entryRows)];
+
+    /// <summary>
+    /// Who each visual row is, by its number: an index among the prefill's visual tokens, −1 for a class token's row, −2 for a merged
+    /// one. A number is never given twice.
+    /// </summary>
+    internal List<int> Labels { get; } = [];
 
     /// <summary>Starts over.</summary>
     /// <param name="rows">All rows of the prefill, before any decision.</param>
     /// <param name="cachedTokens">Tokens of earlier turns, as the dense policy would hold them.</param>
     /// <param name="tokens">Tokens of the prefill, as the dense policy would compute them.</param>
-    internal void Begin(RowBatch rows, int cachedTokens, int tokens)
+    /// <param name="labels">Who the visual rows are; empty where they are the visual tokens in order.</param>
+    internal void Begin(RowBatch rows, int cachedTokens, int tokens, ReadOnlySpan<int> labels)
     {
         Clear();
-        Visual = rows.CountOf(RowRole.Visual);
+        _entryRows = rows.CountOf(RowRole.Visual);
         Prefix = rows.CountOf(RowRole.Prefix);
-        Text = rows.Count - Visual - Prefix;
+        Text = rows.Count - _entryRows - Prefix;
+        Visual = tokens - Prefix - Text;
+        if (labels.IsEmpty)
+            Labels.AddRange(Enumerable.Range(0, _entryRows));
+        else
+            Labels.AddRange(labels);
         long n = tokens;
         FlopsDense = _config.Layers * LayerFlops(n, n, n * cachedTokens + n * (n + 1) / 2);
     }
@@ -145,6 +177,9 @@ public sealed class ScheduleTrace
     internal void Clear()
     {
         _events.Clear();
+        _labelled.Clear();
+        Labels.Clear();
+        _entryRows = 0;
         Prefix = Visual = Text = 0;
         FlopsDense = 0;
         Array.Clear(RowsByLayer);
@@ -158,7 +193,17 @@ public sealed class ScheduleTrace
 
     internal void Add(ScheduleEvent done) => _events.Add(done);
 
-    internal void Replace(int place, ScheduleEvent done) => _events[place] = done;
+    /// <summary>Events as they were added, which tell rows by their numbers.</summary>
+    internal IReadOnlyList<ScheduleEvent> Numbered => _events;
+
+    internal int LabelOf(int number) => Labels[number];
+
+    internal void Replace(int place, ScheduleEvent done)
+    {
+        _events[place] = done;
+        if (place < _labelled.Count)
+            _labelled.RemoveRange(place, _labelled.Count - place);
+    }
 
     /// <summary>Records the layer that the state stands at.</summary>
     internal void Record(ScheduleState state)
@@ -176,6 +221,18 @@ public sealed class ScheduleTrace
 
     /// <summary>Records the rows that a layer's store holds at the end, earlier turns' included.</summary>
     internal void RecordStored(int layer, int rows) => KvRowsByLayer[layer] = rows;
+
+    private ScheduleEvent Labelled(ScheduleEvent done)
+    {
+        // What was ranked says itself who it is where a policy chose the words.
+        bool said = done.Chosen is not null;
+        return done with
+        {
+            Kept = [.. done.Kept.Select(LabelOf)],
+            Subject = done.Subject is null ? null : [.. done.Subject.Select(LabelOf)],
+            Ranked = said ? done.Ranked : [.. done.Ranked.Select(LabelOf)],
+        };
+    }
 
     /// <summary>Visible pairs of two rows that are both not visual. Keys of earlier turns count as text.</summary>
     private long TextualPairs(ScheduleState state)

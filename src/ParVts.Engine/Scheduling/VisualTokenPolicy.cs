@@ -15,12 +15,40 @@ public enum PolicyNeeds
 
     /// <summary>Layers in which visual rows are not computed (<see cref="ScheduleState.FreezeVisual"/>).</summary>
     FrozenRows = 2,
+
+    /// <summary>Rows compared with each other (<see cref="ScheduleState.Similarity"/>).</summary>
+    Similarity = 4,
+
+    /// <summary>What each key adds to the last row's attention (<see cref="ScheduleState.ProbeValues"/>).</summary>
+    Values = 8,
+
+    /// <summary>Attention head by head (<see cref="ScheduleState.ProbeHeads"/>).</summary>
+    HeadScores = 16,
+
+    /// <summary>Keys of the vision tower compared with each other (<see cref="VisionState.KeySimilarity"/>).</summary>
+    VisionKeys = 32,
+
+    /// <summary>Every visual row may be named in a probe.</summary>
+    VisualProbes = 64,
 }
 
 /// <summary>What a policy is told about the model, before anything runs.</summary>
 /// <param name="Layers">Decoder layers.</param>
 /// <param name="RowTile">Rows that the device works on at a time (<see cref="Compute.ComputeDevice.RowTile"/>).</param>
-public sealed record PolicyModel(int Layers, int RowTile);
+public sealed record PolicyModel(int Layers, int RowTile)
+{
+    /// <summary>Query heads of a decoder layer.</summary>
+    public int Heads { get; init; } = 1;
+
+    /// <summary>The decoder's rotary frequencies, head_dim / 2 of them.</summary>
+    public IReadOnlyList<float> RopeFrequencies { get; init; } = [];
+
+    /// <summary>Patches in a row of a picture's grid.</summary>
+    public int PatchesAcross { get; init; } = 1;
+
+    /// <summary>The vision tower has a class token.</summary>
+    public bool HasClassToken { get; init; } = true;
+}
 
 /// <summary>What a part of a policy does, for judging whether two policies may be stacked.</summary>
 public enum PolicyEffect
@@ -108,6 +136,24 @@ public abstract class VisualTokenPolicy
     public virtual void BeforeLayer(ScheduleState state)
     {
     }
+
+    /// <summary>
+    /// True where a decode step's row does not simply see every key: <see cref="PlanStep"/> then says what it sees. Such steps are not
+    /// recorded.
+    /// </summary>
+    public virtual bool PlansSteps => false;
+
+    /// <summary>What the row of a decode step sees in a layer; only where <see cref="PlansSteps"/>.</summary>
+    /// <param name="layer">The layer.</param>
+    /// <param name="state">The cache; the row itself is the key <see cref="DecodeState.KvRows"/>, counted from 0.</param>
+    /// <param name="plan">One query row and all keys, the row's own included, in one full range; to be replaced.</param>
+    public virtual void PlanStep(int layer, DecodeState state, Compute.AttentionPlan plan)
+    {
+    }
+
+    /// <summary>True where the coming decode step is to measure its row's attention (<see cref="DecodeState.Attention"/>).</summary>
+    /// <param name="step">The step, from 1.</param>
+    public virtual bool ProbesStep(int step) => false;
 
     /// <summary>After the prefill (step 0), and after each decode step: may thin a layer's cache.</summary>
     public virtual void OnDecodeStep(DecodeState state)

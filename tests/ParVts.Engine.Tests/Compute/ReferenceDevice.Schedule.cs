@@ -9,8 +9,7 @@ internal abstract unsafe partial class PlainDevice<T>
         in Tensor q, in KvLayer layer, AttentionPlan plan, float scale, in Tensor logSumExp, in Tensor rows,
         ProbeReduction reduction, in Tensor output)
     {
-        int size = layer.HeadDim;
-        int heads = q.Columns / size;
+        int heads = q.Columns / layer.HeadDim;
         for (int key = 0; key < layer.Length; key++)
         {
             var sums = new T[output.Rows];
@@ -22,11 +21,7 @@ internal abstract unsafe partial class PlainDevice<T>
                     int line = reduction == ProbeReduction.Heads ? i : reduction == ProbeReduction.Rows ? head : 0;
                     if (!Sees(plan, row, head, key))
                         continue;
-                    T score = T.Zero;
-                    int kvHead = head / (heads / layer.Heads);
-                    for (int d = 0; d < size; d++)
-                        score += Get(q, row, head * size + d) * T.CreateChecked(layer.Keys(key / 64, kvHead)[key % 64 * layer.PaddedHeadDim + d]);
-                    sums[line] += T.Exp(score * T.CreateChecked(scale) + Bias(plan, key) - Get(logSumExp, row, head));
+                    sums[line] += Probability(q, layer, plan, scale, logSumExp, row, head, key);
                 }
             }
 

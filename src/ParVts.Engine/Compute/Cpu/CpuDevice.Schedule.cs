@@ -3,24 +3,9 @@ using ParVts.Engine.Formats;
 
 namespace ParVts.Engine.Compute.Cpu;
 
-/// <content>What policies need between layers: probes, rows that move, merge and fuse, thinned caches.</content>
+/// <content>What policies need between layers: rows that move, merge and fuse, choices by rank, thinned caches.</content>
 public sealed unsafe partial class CpuDevice
 {
-    /// <inheritdoc/>
-    public override void Probe(
-        in Tensor q, in KvLayer layer, AttentionPlan plan, float scale, in Tensor logSumExp, in Tensor rows,
-        ProbeReduction reduction, in Tensor output)
-    {
-        Check(q.Columns % (layer.HeadDim * layer.Heads) == 0, "Probe: heads are not a multiple of the KV heads");
-        int heads = q.Columns / layer.HeadDim;
-        Check(logSumExp.Rows == q.Rows && logSumExp.Columns == heads, "Probe: the log-sum-exp does not match");
-        int lines = reduction switch { ProbeReduction.Heads => rows.Columns, ProbeReduction.Rows => heads, _ => 1 };
-        Check(output.Rows == lines && output.Columns == layer.Length, "Probe: the output does not match");
-        CheckIndices(rows, q.Rows);
-        plan.Check(q.Rows, layer.Length, heads);
-        AttentionProbe.Run(Pool, q, layer, plan, scale, logSumExp, rows, reduction, output);
-    }
-
     /// <inheritdoc/>
     public override void GatherRows(in Tensor x, in Tensor rows, in Tensor output)
     {

@@ -23,11 +23,8 @@ public sealed unsafe partial class CudaDevice
         RunProbe(q, layer, view, scale, logSumExp, lseOfRows: true, rows, shape, ProbeScratch(shape.PartialFloats), output);
     }
 
-    /// <summary>
-    /// <see cref="Probe"/> for a layer whose attention has not run: it makes the log-sum-exp of the named rows itself, from their
-    /// queries and the keys that they see.
-    /// </summary>
-    internal void PreProbe(
+    /// <inheritdoc/>
+    public override void PreProbe(
         in Tensor q, in KvLayer layer, AttentionPlan plan, float scale, in Tensor rows, ProbeReduction reduction, in Tensor output)
     {
         int heads = CheckProbe(q, layer, plan, rows);
@@ -43,19 +40,8 @@ public sealed unsafe partial class CudaDevice
         RunProbe(q, layer, view, scale, logSumExp, lseOfRows: false, rows, shape, logSumExp.Address + sums * sizeof(float), output);
     }
 
-    /// <summary>
-    /// Per-key sums of a row's attention O (VisiPruner, arXiv 2510.17205): A_j = Σ_h p_hj·⟨O_h, v_hj⟩, B_j = Σ_h p_hj²·‖v_hj‖², and S = ‖O‖².
-    /// </summary>
-    /// <param name="q">[R, heads·head_dim] F32, rotated.</param>
-    /// <param name="attended">[n, heads·head_dim] F32: O of each named row.</param>
-    /// <param name="layer">Keys and values.</param>
-    /// <param name="plan">Who sees whom; keys that are seen add their own values.</param>
-    /// <param name="scale">As in the attention.</param>
-    /// <param name="logSumExp">[R, heads] F32.</param>
-    /// <param name="rows">[1, n] I32: query rows.</param>
-    /// <param name="sums">[2·n, keys] F32: for each named row a line of A and a line of B.</param>
-    /// <param name="squares">[1, n] F32: S.</param>
-    internal void ValueProbe(
+    /// <inheritdoc/>
+    public override void ValueProbe(
         in Tensor q, in Tensor attended, in KvLayer layer, AttentionPlan plan, float scale, in Tensor logSumExp, in Tensor rows,
         in Tensor sums, in Tensor squares)
     {

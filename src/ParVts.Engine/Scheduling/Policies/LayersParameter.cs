@@ -1,0 +1,63 @@
+using System.Globalization;
+
+namespace ParVts.Engine.Scheduling.Policies;
+
+/// <summary>
+/// A parameter that lists decoder layers, "8/16/24". Published defaults are for 32 layers; where a model has another depth they are
+/// scaled in proportion, and layers that then coincide count once.
+/// </summary>
+internal sealed class LayersParameter
+{
+    private const int PublishedLayers = 32;
+
+    private readonly PolicyParameters _parameters;
+    private readonly string _policy;
+    private readonly string _name;
+    private readonly int _minimum;
+
+    public LayersParameter(PolicyParameters parameters, string policy, string name, int minimum, bool ascending)
+    {
+        _parameters = parameters;
+        _policy = policy;
+        _name = name;
+        _minimum = minimum;
+        Values = parameters.Integers(name, minimum);
+        for (int i = 1; i < Values.Length; i++)
+        {
+            if (ascending && Values[i] <= Values[i - 1])
+                throw parameters.Refuse(name);
+        }
+
+        if (Values.Distinct().Count() != Values.Length)
+            throw parameters.Refuse(name);
+    }
+
+    /// <summary>The layers; final after <see cref="Bind"/>.</summary>
+    public int[] Values { get; private set; }
+
+    /// <summary>For each of <see cref="Values"/>, its place in the list as it was written or published.</summary>
+    public int[] Places { get; private set; } = [];
+
+    /// <summary>As it is written.</summary>
+    public override string ToString() => string.Join('/', Values.Select(layer => layer.ToString(CultureInfo.InvariantCulture)));
+
+    /// <summary>Scales a default; refuses a layer that the model does not have.</summary>
+    public void Bind(PolicyModel model)
+    {
+        int[] published = _parameters.Integers(_name, _minimum);
+        int[] scaled = _parameters.IsGiven(_name) ? published : [.. published.Select(layer => Scale(layer, model.Layers))];
+        Places = [.. Enumerable.Range(0, scaled.Length).Where(place => Array.IndexOf(scaled, scaled[place]) == place)];
+        Values = [.. Places.Select(place => scaled[place])];
+        foreach (int layer in Values)
+        {
+            if (layer >= model.Layers)
+            {
+                throw new PolicyException(
+                    $"policy '{_policy}': {_name}={this} names layer {layer}, beyond the model's last; layers are {_minimum} to {model.Layers - 1} here");
+            }
+        }
+    }
+
+    private int Scale(int layer, int layers) =>
+        layers == PublishedLayers ? layer : Math.Clamp((int)Math.Round((double)layer * layers / PublishedLayers), _minimum, layers - 1);
+}

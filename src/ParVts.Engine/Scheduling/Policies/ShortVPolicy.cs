@@ -1,0 +1,37 @@
+namespace ParVts.Engine.Scheduling.Policies;
+
+/// <summary>
+/// ShortV (arXiv 2504.00502): in a set of layers visual rows are frozen. They leave such a layer as they entered it; their keys and
+/// values, of the rows as they are, are there for everybody, and only prefix and text rows are computed.
+/// </summary>
+internal sealed class ShortVPolicy : VisualTokenPolicy
+{
+    private readonly LayersParameter _layers;
+
+    private ShortVPolicy(PolicyParameters parameters) => _layers = new LayersParameter(parameters, "shortv", "layers", minimum: 0, ascending: false);
+
+    public static PolicyInfo Info { get; } = new(
+        "shortv",
+        "freezes visual tokens in a set of layers: they give keys and values there, and are not computed",
+        "ShortV, arXiv 2504.00502",
+        [
+            new(
+                "layers", "31/29/30/28/0/26/27/25/24/22/23/21/2/3/20/18/17/12/19", "layers, each once, as 3/1/2",
+                "the frozen layers, the least important first (the default is of 32 layers, scaled to the model's)"),
+        ],
+        parameters => new ShortVPolicy(parameters));
+
+    public override string Name => $"shortv:layers={_layers}";
+
+    public override PolicyNeeds Needs => PolicyNeeds.FrozenRows;
+
+    public override IReadOnlyList<PolicySpan> Spans => [.. _layers.Values.Select(layer => new PolicySpan(layer, layer, PolicyEffect.View))];
+
+    public override void Bind(PolicyModel model) => _layers.Bind(model);
+
+    public override void BeforeLayer(ScheduleState state)
+    {
+        if (_layers.Values.Contains(state.Layer) && state.Rows.CountOf(RowRole.Visual) > 0)
+            state.FreezeVisual();
+    }
+}

@@ -1,0 +1,182 @@
+using System.Globalization;
+
+namespace ParVts.Engine.Scheduling.Policies;
+
+/// <summary>
+/// SparseVLM (arXiv 2410.04417), without its recycling: text rows that the picture speaks to rate the visual rows, by their attention in
+/// some layers. <c>score=gravity</c> is its second version: probabilities are divided by those of all-ones vectors under RoPE, and only
+/// the heads count that look at the picture most.
+/// </summary>
+internal sealed class SparseVlmPolicy : VisualTokenPolicy
+{
+    private readonly LayersParameter _layers;
+    private readonly int[] _keep;
+    private readonly bool _gravity;
+    private readonly int _heads;
+    private PolicyModel? _model;
+    private int[] _raters = [];
+
+    private SparseVlmPolicy(PolicyParameters parameters)
+    {
+        _layers = new LayersParameter(parameters, "sparsevlm", "layers", minimum: 0, ascending: true);
+        _keep = parameters.Integers("keep", 1);
+        _gravity = parameters.Choice("score", "plain", "gravity") == "gravity";
+        _heads = parameters.Integer("heads", 0);
+        parameters.RequireSameCount("layers", _layers.Values.Length, "keep", _keep.Length);
+        if (_heads > 0 && !_gravity)
+            throw parameters.Refuse("heads");
+    }
+
+    public static PolicyInfo Info { get; } = new(
+        "sparsevlm",
+        "lets the text rows that the picture speaks to rate the visual tokens, and drops the lowest in stages",
+        "SparseVLM, arXiv 2410.04417 (without its recycling)",
+        [
+            new("layers", "2/6/15", "layers, ascending, as 2/6/15", "after these tokens leave (the default is of 32 layers, scaled to the model's)"),
+            new("keep", "300/200/110", "for each layer a count", "visual tokens that stay; always at least one leaves"),
+            new("score", "plain", "plain or gravity", "gravity takes the effect of distance out of the ratings (the second version)"),
+            new("heads", "0", "a whole number; above 0 only with score=gravity", "of the heads only so many that look at the picture most; 0 for all"),
+        ],
+        parameters => new SparseVlmPolicy(parameters));
+
+    public override string Name =>
+        $"sparsevlm:layers={_layers},keep={string.Join('/', Places().Select(place => _keep[place].ToString(CultureInfo.InvariantCulture)))}"
+        + (_gravity ? $",score=gravity,heads={_heads}" : "");
+
+    public override PolicyNeeds Needs => PolicyNeeds.Similarity | (_gravity ? PolicyNeeds.HeadScores : PolicyNeeds.None);
+
+    public override IReadOnlyList<PolicySpan> Spans => [.. _layers.Values.Select(layer => new PolicySpan(layer + 1, layer + 1, PolicyEffect.Select))];
+
+    public override void Bind(PolicyModel model)
+    {
+        _layers.Bind(model);
+        _model = model;
+        if (_heads > model.Heads)
+            throw new PolicyException($"policy 'sparsevlm': heads={_heads} is more than the model has; heads is 0 to {model.Heads} here");
+    }
+
+    public override void OnVisionTokens(ScheduleState state) => _raters = [];
+
+    public override void BeforeLayer(ScheduleState state)
+    {
+        int[] visual = state.VisualRowNumbers();
+        if (visual.Length == 0)
+            return;
+        if (state.Layer == 0)
+            ChooseRaters(state, visual);
+        int stage = Array.IndexOf(_layers.Values, state.Layer - 1);
+        if (stage >= 0)
+            Drop(state, visual, Math.Min(_keep[_layers.Places[stage]], visual.Length - 1));
+        if (!_layers.Values.Contains(state.Layer) || state.Layer + 1 == state.Layers)
+            return;
+        int[] raters = Raters(state);
+        if (_gravity)
+            state.ProbeHeads(raters);
+        else
+            state.Probe(raters);
+    }
+
+    private int[] Places() => _layers.Places.Length > 0 ? _layers.Places : [.. Enumerable.Range(0, _keep.Length)];
+
+    // Which text rows the visual rows' embeddings are nearest to; kept as places among the text rows.
+    private void ChooseRaters(ScheduleState state, int[] visual)
+    {
+        int[] text = state.TextRowNumbers();
+        float[] products = state.Similarity(RowSpace.Hidden, visual, text, cosine: false);
+        double[] shares = new double[text.Length];
+        for (int row = 0; row < visual.Length; row++)
+        {
+            ReadOnlySpan<float> line = products.AsSpan(row * text.Length, text.Length);
+            double largest = double.NegativeInfinity;
+            foreach (float product in line)
+                largest = Math.Max(largest, product);
+            double sum = 0;
+            foreach (float product in line)
+                sum += Math.Exp(product - largest);
+            for (int i = 0; i < line.Length; i++)
+                shares[i] += Math.Exp(line[i] - largest) / sum / visual.Length;
+        }
+
+        double mean = shares.Average();
+        _raters = [.. Enumerable.Range(0, text.Length).Where(place => shares[place] > mean)];
+
+        // Where all are alike, a plan's zeros for instance, nobody stands out: then the last row rates.
+        if (_raters.Length == 0)
+            _raters = [text.Length - 1];
+        state.Record(
+            ScheduleEventKind.Measure, "raters: share above the mean", [.. Enumerable.Range(0, text.Length)], [.. shares.Select(share => (float)share)],
+            _raters, shares.Min(share => Math.Abs(share - mean)));
+    }
+
+    private int[] Raters(ScheduleState state)
+    {
+        int[] text = state.TextRowNumbers();
+        return [.. _raters.Select(place => text[place])];
+    }
+
+    private void Drop(ScheduleState state, int[] visual, int keep)
+    {
+        if (keep <= 0)
+        {
+            state.Keep([]);
+            return;
+        }
+
+        if (!_gravity)
+        {
+            state.KeepHighest(TokenScore.RowAttention, [new RankGroup(0, visual.Length, keep)], "attention of the raters, one layer before");
+            return;
+        }
+
+        float[] scores = Gravity(state, visual);
+        int[] alive = state.AliveVisual();
+        state.Keep([.. Selection.Top(scores, keep).Select(place => alive[place])], "attention of the raters, one layer before, less the effect of distance", alive, scores);
+    }
+
+    private float[] Gravity(ScheduleState state, int[] visual)
+    {
+        int[] raters = Raters(state);
+        float[] scores = new float[visual.Length];
+        int rows = state.Rows.Count;
+        if (state.HeadScores.Count == 0)
+            return scores;
+        int heads = _model!.Heads;
+        int[] counted = _heads == 0 ? [.. Enumerable.Range(0, heads)] : Selection.Top(Masses(state, visual, rows, heads), _heads);
+        for (int rater = 0; rater < raters.Length; rater++)
+        {
+            float[] probabilities = state.HeadScores[rater];
+            for (int i = 0; i < visual.Length; i++)
+            {
+                float sum = 0;
+                foreach (int head in counted)
+                    sum += probabilities[head * rows + visual[i]];
+                scores[i] += sum / counted.Length / Pull(state, raters[rater], visual[i]) / raters.Length;
+            }
+        }
+
+        return scores;
+    }
+
+    private static float[] Masses(ScheduleState state, int[] visual, int rows, int heads)
+    {
+        float[] masses = new float[heads];
+        foreach (float[] probabilities in state.HeadScores)
+        {
+            for (int head = 0; head < heads; head++)
+                masses[head] += visual.Sum(row => probabilities[head * rows + row]);
+        }
+
+        return masses;
+    }
+
+    // q·k / √head_dim of two vectors of ones under RoPE: it depends on their distance alone.
+    private float Pull(ScheduleState state, int query, int key)
+    {
+        ReadOnlySpan<Row> rows = state.Rows.Rows;
+        double distance = rows[query].Temporal - rows[key].Temporal;
+        double sum = 0;
+        foreach (float frequency in _model!.RopeFrequencies)
+            sum += 2 * Math.Cos(distance * frequency);
+        return (float)(sum / Math.Sqrt(2 * _model.RopeFrequencies.Count));
+    }
+}

@@ -1,0 +1,165 @@
+using ParVts.Engine.Compute;
+
+namespace ParVts.Engine.Scheduling.Policies;
+
+/// <summary>
+/// VisiPruner (arXiv 2510.17205; SCHEDULES.md section 2): shallow layers see no visual values, one middle layer filters the visual tokens
+/// by what they add to the last row's attention output, and when they no longer change it they leave.
+/// </summary>
+internal sealed class VisiPrunerPolicy : VisualTokenPolicy
+{
+    private const int QuietLayers = 2;
+
+    private readonly LayerParameter _shallow;
+    private readonly float _tcos;
+    private readonly float _tnorm;
+    private readonly float _texit;
+    private readonly bool _maskAll;
+    private readonly bool _consecutive;
+    private readonly bool _dropShallow;
+    private readonly string _thresholds;
+    private Stage _stage;
+    private int _quiet;
+
+    private VisiPrunerPolicy(PolicyParameters parameters)
+    {
+        _shallow = new LayerParameter(parameters, "visipruner", "shallow", minimum: 0);
+        _tcos = (float)parameters.Number("tcos", 0, 1);
+        _tnorm = (float)parameters.Number("tnorm", 0, float.MaxValue);
+        _texit = (float)parameters.Number("texit", 0, 1);
+        _maskAll = parameters.Choice("mask_visual", "first", "all") == "all";
+        _consecutive = parameters.Flag("consecutive");
+        _dropShallow = parameters.Flag("drop_shallow_kv");
+        _thresholds = $"tcos={parameters.Text("tcos")},tnorm={parameters.Text("tnorm")},texit={parameters.Text("texit")}";
+    }
+
+    // What is left of the visual tokens.
+    private enum Stage
+    {
+        Full,
+        Kept,
+        Gone,
+    }
+
+    public static PolicyInfo Info { get; } = new(
+        "visipruner",
+        "masks visual values in shallow layers, filters visual tokens once by what they change, and lets them leave when they change nothing",
+        "VisiPruner, arXiv 2510.17205",
+        [
+            new("shallow", "6", "a layer, from 0 to the last", "layers before it are masked; layers after it are probed (the default is of 32 layers, scaled to the model's)"),
+            new("tcos", "0.995", "a number from 0 to 1", "a layer filters when leaving some token out turns the last row's attention output below this cosine"),
+            new("tnorm", "0.2", "a number of at least 0", "tokens stay that add more than this to the output, by norm"),
+            new("texit", "0.999", "a number from 0 to 1", "a layer is quiet when no token that stays turns the output below this cosine"),
+            new("mask_visual", "first", "first or all", "visual rows are masked in layer 0, as the reference does, or in all shallow layers, as the paper says"),
+            new("consecutive", "false", "true or false", "the two quiet layers before the exit must follow each other, as the paper says"),
+            new("drop_shallow_kv", "false", "true or false", "after the prefill the shallow layers' visual keys and values go (paper, table 2)"),
+        ],
+        parameters => new VisiPrunerPolicy(parameters));
+
+    public override string Name =>
+        $"visipruner:shallow={_shallow.Value},{_thresholds}" + (_maskAll ? ",mask_visual=all" : "")
+        + (_consecutive ? ",consecutive=true" : "") + (_dropShallow ? ",drop_shallow_kv=true" : "");
+
+    public override PolicyNeeds Needs => PolicyNeeds.Values;
+
+    public override bool SizesAreKnown => false;
+
+    public override IReadOnlyList<PolicySpan> Spans =>
+        [new(0, Math.Max(0, _shallow.Value - 1), PolicyEffect.View), new(_shallow.Value + 2, _shallow.Value + 2, PolicyEffect.Select)];
+
+    public override void Bind(PolicyModel model) => _shallow.Bind(model);
+
+    public override void OnVisionTokens(ScheduleState state)
+    {
+        _stage = state.Rows.CountOf(RowRole.Visual) > 0 ? Stage.Full : Stage.Gone;
+        _quiet = 0;
+    }
+
+    public override void BeforeLayer(ScheduleState state)
+    {
+        if (_stage == Stage.Gone)
+            return;
+        if (state.Layer < _shallow.Value)
+        {
+            Mask(state);
+            return;
+        }
+
+        if (state.Layer > _shallow.Value + 1)
+            Decide(state);
+        if (_stage != Stage.Gone && state.Layer > _shallow.Value && state.Layer < state.Layers - 1)
+            state.ProbeValues();
+    }
+
+    public override void OnDecodeStep(DecodeState state)
+    {
+        if (!_dropShallow || state.Step != 0)
+            return;
+        for (int layer = 0; layer < _shallow.Value; layer++)
+        {
+            HashSet<int> visual = [.. state.VisualRows(layer)];
+            if (visual.Count > 0)
+                state.Keep(layer, Enumerable.Range(0, state.KvRows(layer)).Where(row => !visual.Contains(row)).ToArray());
+        }
+    }
+
+    // Visual columns count in the denominator alone; in layer 0 text rows add their removed mass times the first visual row's value.
+    private void Mask(ScheduleState state)
+    {
+        bool first = state.Layer == 0;
+        int sink = state.CachedRows + state.VisualRowNumbers()[0];
+        state.SetRanges((plan, queries, keys, causal) =>
+        {
+            bool masked = keys.Role == RowRole.Visual && (queries.Role != RowRole.Visual || first || _maskAll);
+            ValueRule value = !masked ? ValueRule.Own : first && queries.Role == RowRole.Text ? ValueRule.Sink : ValueRule.None;
+            plan.AddRange(causal with { Value = value, SinkRow = value == ValueRule.Sink ? sink : 0 });
+        });
+    }
+
+    // What the layer before has measured.
+    private void Decide(ScheduleState state)
+    {
+        (float[] allCosines, float[] allNorms) = state.ValueScores();
+        int[] rows = state.VisualRowNumbers();
+        int[] tokens = state.VisualLabels();
+        float[] cosines = [.. rows.Select(row => allCosines[row])];
+        float smallest = cosines.Min();
+        if (_stage == Stage.Full)
+        {
+            bool filters = smallest < _tcos;
+            state.Record(
+                ScheduleEventKind.Measure, "filter: any cosine below tcos", tokens, cosines, Below(tokens, cosines), Math.Abs(_tcos - smallest),
+                state.Layer - 1, filters ? "the layer filters" : null);
+            if (filters)
+                Filter(state, tokens, [.. rows.Select(row => allNorms[row])]);
+            return;
+        }
+
+        bool quiet = smallest >= _texit;
+        _quiet = quiet ? _quiet + 1 : _consecutive ? 0 : _quiet;
+        state.Record(
+            ScheduleEventKind.Measure, "quiet: every cosine at least texit", tokens, cosines, quiet ? [1] : [0], Math.Abs(smallest - _texit), state.Layer - 1,
+            quiet ? "a quiet layer" : null);
+        if (_quiet == QuietLayers)
+            Leave(state);
+    }
+
+    private void Filter(ScheduleState state, int[] tokens, float[] norms)
+    {
+        int[] alive = state.AliveVisual();
+        int[] kept = [.. Enumerable.Range(0, norms.Length).Where(place => norms[place] > _tnorm)];
+        double margin = norms.Min(norm => Math.Abs(norm - _tnorm));
+        state.Record(ScheduleEventKind.Measure, "norm above tnorm", tokens, norms, [.. kept.Select(place => tokens[place])], margin, state.Layer);
+        _stage = kept.Length > 0 ? Stage.Kept : Stage.Gone;
+        state.Keep([.. kept.Select(place => alive[place])]);
+    }
+
+    private void Leave(ScheduleState state)
+    {
+        _stage = Stage.Gone;
+        state.Keep([]);
+    }
+
+    private int[] Below(int[] tokens, float[] cosines) =>
+        [.. Enumerable.Range(0, tokens.Length).Where(place => cosines[place] < _tcos).Select(place => tokens[place])];
+}
