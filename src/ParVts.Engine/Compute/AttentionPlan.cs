@@ -207,17 +207,26 @@ public sealed class AttentionPlan
         AddRange(new KeyRange(0, rows, KeyRule.Full));
     }
 
-    /// <summary>Visible query-key pairs of a head that skips no range: what the FLOP formula counts (SCHEDULES.md).</summary>
+    /// <summary>
+    /// Query-key pairs that are visible to some head: what the FLOP formula counts (SCHEDULES.md). Ranges of the same keys, which
+    /// different heads skip, count once.
+    /// </summary>
     public long CountPairs()
     {
         long pairs = 0;
         foreach (ref readonly QuerySegment segment in Segments)
         {
-            foreach (ref readonly KeyRange range in RangesOf(segment))
-                pairs += CountPairs(range, segment.End - segment.Start);
+            ReadOnlySpan<KeyRange> ranges = RangesOf(segment);
+            for (int i = 0; i < ranges.Length; i++)
+            {
+                if (i == 0 || !IsSame(ranges[i], ranges[i - 1]))
+                    pairs += CountPairs(ranges[i], segment.End - segment.Start);
+            }
         }
 
         return pairs;
+
+        static bool IsSame(in KeyRange a, in KeyRange b) => a.Start == b.Start && a.End == b.End && a.Rule == b.Rule;
     }
 
     /// <summary>Visible query-key pairs of so many heads together; a range counts for the heads that do not skip it.</summary>

@@ -17,7 +17,6 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
     private readonly float[] _frequencies = new float[config.HeadDim / 2];
     private readonly int[] _stepPosition = new int[3];
     private readonly int[] _stepId = new int[1];
-    private readonly AttentionPlan _stepPlan = new();
     private Action<DecoderWorkspace, KvStore, bool, DeviceSampler?>? _step;
     private readonly float _scale = 1f / MathF.Sqrt(config.HeadDim);
 
@@ -128,9 +127,8 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
             KvLayer held = kv.StepLayer(layer);
             if (compact)
                 device.RotaryTable(new Tensor(held.LengthAt, TensorType.I32, 1, 1), workspace.Frequencies, rotary);
-            RunLayer(workspace, weights.Layers[layer], held, 1, KvLayer.AtLength, state: null, Plan(watched, layer, held.Length));
-            if (watched is { Probes: true })
-                ProbeStep(workspace, watched, layer, held);
+            watched?.Enter(layer, held.Length);
+            RunLayer(workspace, weights.Layers[layer], held, 1, KvLayer.AtLength, state: null, watched);
         }
 
         ComputeLogits(workspace, 0);
@@ -156,43 +154,24 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         device.Upload<float>(_frequencies, workspace.Frequencies);
     }
 
-    // What the row of a step sees, where a policy says so; null where it sees everything.
-    private AttentionPlan? Plan(WatchedStep? watched, int layer, int length)
-    {
-        if (watched is null || !watched.Policy.PlansSteps)
-            return null;
-        SetStepPlan(length);
-        watched.Policy.PlanStep(layer, watched.State, _stepPlan);
-        return _stepPlan;
-    }
-
-    private void SetStepPlan(int length)
-    {
-        _stepPlan.Clear();
-        _stepPlan.AddSegment(0, 1);
-        _stepPlan.AddRange(new KeyRange(0, length + 1, KeyRule.Full));
-    }
-
-    // Queries and keys of the step are still there.
-    private void ProbeStep(DecoderWorkspace workspace, WatchedStep watched, int layer, in KvLayer held)
+    private void ProbeStep(DecoderWorkspace workspace, WatchedStep watched, in KvLayer held)
     {
         int keys = held.Length + 1;
         _stepId[0] = 0;
         Tensor ids = workspace.Ids with { Columns = 1, Stride = 1 };
         device.Upload<int>(_stepId, ids);
-        SetStepPlan(held.Length);
         Tensor scores = workspace.Scores with { Columns = keys, Stride = keys };
         device.PreProbe(
-            workspace.Query.Slice(0, 1), held with { Length = keys }, _stepPlan, _scale, ids, ProbeReduction.RowsAndHeads, scores);
+            workspace.Query.Slice(0, 1), held with { Length = keys }, watched.Plan, _scale, ids, ProbeReduction.RowsAndHeads, scores);
         float[] probabilities = new float[keys];
         device.Download<float>(scores, probabilities);
-        watched.State.SetAttention(layer, probabilities);
+        watched.Receive(probabilities);
     }
 
     /// <summary>Runs one layer; returns the FLOPs that its operations counted, what was only measured left out.</summary>
     private long RunLayer(
         DecoderWorkspace workspace, DecoderLayer layer, in KvLayer kv, int rows, int firstRow, ScheduleState? state,
-        AttentionPlan? stepPlan = null)
+        WatchedStep? watched = null)
     {
         long before = device.Counters.Flops;
         float epsilon = (float)config.NormEpsilon;
@@ -226,8 +205,8 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
             device.RopeStore(query, default, default, rotary, kv, firstRow);
         }
 
-        if (stepPlan is not null)
-            device.SegmentAttention(query, kv with { Length = kv.Length + 1 }, stepPlan, _scale, attended);
+        if (watched?.Plan is AttentionPlan plan)
+            device.SegmentAttention(query, kv with { Length = kv.Length + 1 }, plan, _scale, attended);
         else if (state is null)
             device.DecodeAttention(query, kv, _scale, attended);
         else
@@ -235,6 +214,8 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         device.MatMul(attended, layer.Output, layer.OutputBias, hidden, accumulate: true);
 
         // Queries are still there, and the attention's output is free: the moment to measure.
+        if (watched is { Probes: true })
+            ProbeStep(workspace, watched, kv);
         long measured = state is null ? 0 : _schedule.Measure(workspace, kv, state, _scale);
 
         device.RmsNorm(hidden, layer.MlpNorm, epsilon, normed);
@@ -285,9 +266,6 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         device.MatMul(normed, layer.Value, layer.ValueBias, value);
         device.RopeStore(default, key, value, rotary, kv, firstRow);
     }
-
-    /// <summary>A decode step that a policy looks into.</summary>
-    private sealed record WatchedStep(VisualTokenPolicy Policy, DecodeState State, bool Probes);
 
     private void ComputeLogits(DecoderWorkspace workspace, int row)
     {

@@ -43,6 +43,7 @@ internal sealed class VisionTower
         state.ClassRows = _config.ClassRows;
         state.Blocks = _weights.Layers.Length;
         state.Width = _config.HiddenSize;
+        state.Heads = _config.Heads;
         state.KeyBias = null;
         state.Labels = null;
         state.Measures = _measures;

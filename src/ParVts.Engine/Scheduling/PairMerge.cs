@@ -8,7 +8,10 @@ namespace ParVts.Engine.Scheduling;
 /// <param name="Scores">For each of them, how high its best pair scores; −∞ for a class token, which never merges.</param>
 /// <param name="Merged">Even rows that merge, best first.</param>
 /// <param name="Partners">The odd row that each of them merges into.</param>
-/// <param name="Margin">The lowest score that merged less the highest that did not; null where there is none.</param>
+/// <param name="Margin">
+/// How clear it was: the lowest score that merged less the highest that did not, or the smallest lead of a partner over the next best;
+/// null where there was no choice.
+/// </param>
 internal sealed record PairMerge(int[] Even, float[] Scores, int[] Merged, int[] Partners, double? Margin)
 {
     /// <summary>Matches.</summary>
@@ -47,6 +50,15 @@ internal sealed record PairMerge(int[] Even, float[] Scores, int[] Merged, int[]
         int[] chosen = order[..Math.Min(count, able)];
         int[] merged = [.. chosen.Select(i => even[i])];
         double? margin = chosen.Length == 0 || chosen.Length == able ? null : scores[chosen[^1]] - scores[order[chosen.Length]];
+        foreach (int i in chosen)
+        {
+            for (int j = 0; j < odd.Length; j++)
+            {
+                if (j != best[i])
+                    margin = Math.Min(margin ?? double.PositiveInfinity, all[i * odd.Length + best[i]] - all[i * odd.Length + j]);
+            }
+        }
+
         return new PairMerge(even, scores, merged, [.. chosen.Select(i => odd[best[i]])], margin);
     }
 

@@ -64,6 +64,7 @@ public sealed partial class ScheduleState
 
         if (Layer >= 0)
             SetCausalPlan();
+        _trace.Add(new ScheduleEvent { Layer = Math.Max(0, Layer), Kind = ScheduleEventKind.Merge, Kept = StandIns() });
 
         void AddCopy(int row)
         {

@@ -170,7 +170,7 @@ public sealed class ScheduleTrace
         else
             Labels.AddRange(labels);
         long n = tokens;
-        FlopsDense = _config.Layers * LayerFlops(n, n, n * cachedTokens + n * (n + 1) / 2);
+        FlopsDense = _config.Layers * LayerFlops(n, n, n * _config.IntermediateSize, n * cachedTokens + n * (n + 1) / 2);
     }
 
     /// <summary>Forgets the run before, so that one that is cut off reports nothing of it.</summary>
@@ -212,11 +212,13 @@ public sealed class ScheduleTrace
         int rows = state.QueryCount;
         int keys = state.KeyCount;
         long pairs = state.Plan.CountPairs();
+        int thin = state.MlpShare > 1 ? state.Rows.CountOf(RowRole.Visual) : 0;
+        long inner = (long)(rows - thin) * _config.IntermediateSize + (long)thin * (_config.IntermediateSize / state.MlpShare);
         RowsByLayer[layer] = rows;
         KeysByLayer[layer] = keys;
         PairsByLayer[layer] = pairs;
         PairsVisualByLayer[layer] = pairs - TextualPairs(state);
-        FlopsByLayer[layer] = LayerFlops(rows, keys, pairs);
+        FlopsByLayer[layer] = LayerFlops(rows, keys, inner, pairs);
     }
 
     /// <summary>Records the rows that a layer's store holds at the end, earlier turns' included.</summary>
@@ -275,11 +277,12 @@ public sealed class ScheduleTrace
         return keys;
     }
 
-    private long LayerFlops(long rows, long keys, long pairs)
+    // Of rows, key rows, the MLP's inner channels over all rows, and visible pairs.
+    private long LayerFlops(long rows, long keys, long inner, long pairs)
     {
         long d = _config.HiddenSize;
         long query = (long)_config.Heads * _config.HeadDim;
         long keyValue = 2L * _config.KeyValueHeads * _config.HeadDim;
-        return 2 * (rows * d * query * 2 + keys * d * keyValue + rows * _config.IntermediateSize * d * 3 + 2 * pairs * query);
+        return 2 * (rows * d * query * 2 + keys * d * keyValue + inner * d * 3 + 2 * pairs * query);
     }
 }

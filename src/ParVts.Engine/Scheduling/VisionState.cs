@@ -18,6 +18,9 @@ public sealed class VisionState
     /// <summary>Rows of the picture now, a class token included.</summary>
     public int Rows { get; internal set; }
 
+    /// <summary>Attention heads.</summary>
+    public int Heads { get; internal set; }
+
     /// <summary>Elements of a row.</summary>
     public int Width { get; internal set; }
 

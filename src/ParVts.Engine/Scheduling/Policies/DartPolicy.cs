@@ -96,7 +96,7 @@ internal sealed class DartPolicy : VisualTokenPolicy
         int[] chosen = [.. top.Select(place => labels[place])];
         double? margin = Selection.Margin(ids, [.. scores], chosen);
         state.Record(
-            ScheduleEventKind.Measure, $"least similar to row {pivot - state.Rows.CountOf(RowRole.Prefix)} after the prefix", ids,
-            [.. scores.Select(score => -score)], chosen, margin);
+            ScheduleEventKind.Measure, $"least similar to row {pivot - state.Rows.CountOf(RowRole.Prefix)} after the prefix: cosine, negated", ids,
+            [.. scores], chosen, margin);
     }
 }

@@ -57,10 +57,13 @@ internal sealed class PruMergePolicy : VisualTokenPolicy
         state.Record(
             ScheduleEventKind.Measure, "class row: above Q3 + 1.5 IQR", ids, scores, outliers, scores.Min(score => Math.Abs(score - fence)));
         var builder = new RowMapBuilder();
+        double? margin = null;
         foreach (int patch in chosen)
         {
-            int[] nearest = [.. ids.Where(other => other != patch)
-                .OrderByDescending(other => cosines[(patch + 1) * rows + other + 1]).ThenBy(other => other).Take(_neighbours)];
+            int[] order = [.. ids.Where(other => other != patch).OrderByDescending(other => Cosine(patch, other)).ThenBy(other => other)];
+            int[] nearest = order[..Math.Min(_neighbours, order.Length)];
+            if (nearest.Length < order.Length)
+                margin = Math.Min(margin ?? double.PositiveInfinity, Cosine(patch, order[nearest.Length - 1]) - Cosine(patch, order[nearest.Length]));
             builder.Add([(patch + 1, 1f), .. nearest.Select(other => (other + 1, scores[other]))]);
         }
 
@@ -68,9 +71,11 @@ internal sealed class PruMergePolicy : VisualTokenPolicy
         if (rest.Length > 0)
             builder.Add(rest.Select(other => (other + 1, scores[other])));
         state.Record(
-            ScheduleEventKind.Merge, "neighbours: nearest by key cosine", chosen, [.. chosen.Select(patch => scores[patch])], chosen);
+            ScheduleEventKind.Merge, "neighbours: nearest by key cosine", chosen, [.. chosen.Select(patch => scores[patch])], chosen, margin);
         state.Labels = rest.Length > 0 ? [.. chosen, ScheduleState.MergedLabel] : chosen;
         state.Merge(builder.Build());
+
+        float Cosine(int patch, int other) => cosines[(patch + 1) * rows + other + 1];
     }
 
     // Extras at a stride that gives about as many as there are outliers three times over.

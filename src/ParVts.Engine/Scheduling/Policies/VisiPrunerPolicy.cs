@@ -128,7 +128,7 @@ internal sealed class VisiPrunerPolicy : VisualTokenPolicy
         {
             bool filters = smallest < _tcos;
             state.Record(
-                ScheduleEventKind.Measure, "filter: any cosine below tcos", tokens, cosines, Below(tokens, cosines), Math.Abs(_tcos - smallest),
+                ScheduleEventKind.Measure, "filter: any cosine below tcos", tokens, cosines, [], Math.Abs(_tcos - smallest),
                 state.Layer - 1, filters ? "the layer filters" : null);
             if (filters)
                 Filter(state, tokens, [.. rows.Select(row => allNorms[row])]);
@@ -159,7 +159,4 @@ internal sealed class VisiPrunerPolicy : VisualTokenPolicy
         _stage = Stage.Gone;
         state.Keep([]);
     }
-
-    private int[] Below(int[] tokens, float[] cosines) =>
-        [.. Enumerable.Range(0, tokens.Length).Where(place => cosines[place] < _tcos).Select(place => tokens[place])];
 }

@@ -59,10 +59,10 @@ internal sealed class VisionZipPolicy : VisualTokenPolicy
     {
         float[] attention = state.ClassAttention();
         int patches = state.Rows - 1;
-        float[] scores = attention[1..];
+        float[] scores = [.. attention[1..].Select(score => score * state.Heads)];
         int[] ids = [.. Enumerable.Range(0, patches)];
         int[] top = Selection.Top(scores, Math.Min(dominant - 1, patches));
-        state.Record(ScheduleEventKind.Measure, "class token's attention", ids, scores, top, Selection.Margin(ids, scores, top));
+        state.Record(ScheduleEventKind.Measure, "class token's attention, sum over heads", ids, scores, top, Selection.Margin(ids, scores, top));
         int[] rest = [.. ids.Except(top).Select(patch => patch + 1)];
         var merge = ContextualMerge.Make(rest, contextual, (rows, others) => state.KeySimilarity(rows, others));
         state.Record(

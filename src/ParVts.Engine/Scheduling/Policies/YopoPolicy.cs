@@ -74,12 +74,15 @@ internal sealed class YopoPolicy : VisualTokenPolicy
         state.SetRanges((plan, queries, keys, causal) =>
         {
             sets ??= new HeadSets(plan, on);
+            bool isWindow = keys.Role == RowRole.Visual && keys.Start == queries.Start;
+            if (isWindow)
+                causal = causal with { Rule = KeyRule.Window, Window = _window, GridWidth = _gridWidth };
+            if (keys.Role == RowRole.Visual && cut)
+                causal = causal with { Value = ValueRule.None };
             if (queries.Role != RowRole.Visual)
-                AddVisual(plan, causal, keys.Role == RowRole.Visual, sets);
-            else if (keys.Role == RowRole.Visual && keys.Start == queries.Start)
-                AddFor(plan, causal with { Rule = KeyRule.Window, Window = _window, GridWidth = _gridWidth }, sets);
-            else if (keys.Role == RowRole.Prefix)
-                AddFor(plan, causal, sets);
+                Add(plan, causal, keys.Role == RowRole.Visual, sets);
+            else if (isWindow || keys.Role == RowRole.Prefix)
+                Add(plan, causal, switches: true, sets);
         });
     }
 
@@ -97,7 +100,8 @@ internal sealed class YopoPolicy : VisualTokenPolicy
             while (end < visual.Length && visual[end] == visual[end - 1] + 1)
                 end++;
             plan.AddRange(new KeyRange(next, visual[i], KeyRule.Full));
-            AddVisual(plan, new KeyRange(visual[i], visual[end - 1] + 1, KeyRule.Full), isVisual: true, sets);
+            ValueRule value = layer < _cut.Value ? ValueRule.Own : ValueRule.None;
+            Add(plan, new KeyRange(visual[i], visual[end - 1] + 1, KeyRule.Full, value), switches: true, sets);
             next = visual[end - 1] + 1;
             i = end;
         }
@@ -110,27 +114,22 @@ internal sealed class YopoPolicy : VisualTokenPolicy
     {
         bool[] on = new bool[_headCount];
         for (int head = 0; head < on.Length; head++)
-            on[head] = layer < _cut.Value && (_heads is null || _heads.IsOn(layer, head));
+            on[head] = _heads is null || _heads.IsOn(layer, head);
         return on;
     }
 
-    // What text sees: visual columns count for every head, and add their values for those that are on.
-    private static void AddVisual(AttentionPlan plan, KeyRange range, bool isVisual, HeadSets sets)
+    // A range that counts for every head, and adds its values for those that are on where it is switched by heads.
+    private static void Add(AttentionPlan plan, KeyRange range, bool switches, HeadSets sets)
     {
-        if (!isVisual || sets.AllOn)
+        if (!switches || range.Value == ValueRule.None || sets.AllOn)
         {
             plan.AddRange(range);
             return;
         }
 
-        AddFor(plan, range, sets);
-        plan.AddRange(range with { Value = ValueRule.None, Heads = sets.SkippedByOn });
-    }
-
-    private static void AddFor(AttentionPlan plan, KeyRange range, HeadSets sets)
-    {
         if (!sets.AllOff)
             plan.AddRange(range with { Heads = sets.SkippedByOff });
+        plan.AddRange(range with { Value = ValueRule.None, Heads = sets.SkippedByOn });
     }
 
     /// <summary>The sets of heads that a plan's ranges name; −1 where nobody skips.</summary>
