@@ -51,9 +51,6 @@ public class ScheduleGoldenTests
         {
             Assert.That(result.Tokens, Is.EqualTo(expected), "tokens");
             Assert.That(GoldenFile.Distance(golden.Floats("logits"), [.. logits]), Is.LessThanOrEqualTo(Tolerance), "logits");
-            for (int i=0;i<expected.Length&&logits.Count>576*11;i++) TestContext.Out.WriteLine($"step {i} {GoldenFile.Distance(golden.Floats("logits").AsSpan(i*576,576), logits.ToArray().AsSpan(i*576,576))}");
-            foreach (string nm in golden.Names.Where(name => name.StartsWith("last", StringComparison.Ordinal)).OrderBy(n=>int.Parse(n.Split('.')[1])))
-                TestContext.Out.WriteLine($"{nm} {GoldenFile.Distance(golden.Floats(nm), lastRows.GetValueOrDefault(nm))}");
             Assert.That(trace.Prefix, Is.EqualTo(about.GetProperty("prefix").GetInt32()), "prefix");
             Assert.That(trace.Visual, Is.EqualTo(about.GetProperty("patches").GetInt32()), "patches");
             Assert.That(trace.Text, Is.EqualTo(about.GetProperty("text").GetInt32()), "text");

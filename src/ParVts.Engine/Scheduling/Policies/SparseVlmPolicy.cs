@@ -34,7 +34,7 @@ internal sealed class SparseVlmPolicy : VisualTokenPolicy
         [
             new("layers", "2/6/15", "layers, ascending, as 2/6/15", "after these tokens leave (the default is of 32 layers, scaled to the model's)"),
             new("keep", "300/200/110", "for each layer a count", "visual tokens that stay; always at least one leaves"),
-            new("score", "plain", "plain or gravity", "gravity takes the effect of distance out of the ratings (the second version)"),
+            new("score", "plain", "plain or gravity", "gravity takes the pull of mere distance out of the ratings (the second version)"),
             new("heads", "0", "a whole number; above 0 only with score=gravity", "of the heads only so many that look at the picture most; 0 for all"),
         ],
         parameters => new SparseVlmPolicy(parameters));
@@ -130,53 +130,29 @@ internal sealed class SparseVlmPolicy : VisualTokenPolicy
 
         float[] scores = Gravity(state, visual);
         int[] alive = state.AliveVisual();
-        state.Keep([.. Selection.Top(scores, keep).Select(place => alive[place])], "attention of the raters, one layer before, less the effect of distance", alive, scores);
+        state.Keep([.. Selection.Top(scores, keep).Select(place => alive[place])], "attention of the raters, one layer before, over the pull of distance", alive, scores);
     }
 
+    // Probabilities over the pull of mere distance; then the mean over the heads where most of that falls on the picture, and over raters.
     private float[] Gravity(ScheduleState state, int[] visual)
     {
         int[] raters = Raters(state);
-        float[] scores = new float[visual.Length];
         int rows = state.Rows.Count;
-        if (state.HeadScores.Count == 0)
-            return scores;
         int heads = _model!.Heads;
-        int[] counted = _heads == 0 ? [.. Enumerable.Range(0, heads)] : Selection.Top(Masses(state, visual, rows, heads), _heads);
-        for (int rater = 0; rater < raters.Length; rater++)
+        float[][] freed = [.. Enumerable.Range(0, heads).Select(_ => new float[visual.Length])];
+        for (int rater = 0; rater < state.HeadScores.Count; rater++)
         {
-            float[] probabilities = state.HeadScores[rater];
             for (int i = 0; i < visual.Length; i++)
             {
-                float sum = 0;
-                foreach (int head in counted)
-                    sum += probabilities[head * rows + visual[i]];
-                scores[i] += sum / counted.Length / Pull(state, raters[rater], visual[i]) / raters.Length;
+                float pull = RotaryPull.Between(_model.RopeFrequencies, PositionOf(state, raters[rater]), PositionOf(state, visual[i]));
+                for (int head = 0; head < heads; head++)
+                    freed[head][i] += state.HeadScores[rater][head * rows + visual[i]] / pull / raters.Length;
             }
         }
 
-        return scores;
+        int[] counted = _heads == 0 ? [.. Enumerable.Range(0, heads)] : Selection.Top([.. freed.Select(head => head.Sum())], _heads);
+        return [.. Enumerable.Range(0, visual.Length).Select(i => counted.Average(head => freed[head][i]))];
     }
 
-    private static float[] Masses(ScheduleState state, int[] visual, int rows, int heads)
-    {
-        float[] masses = new float[heads];
-        foreach (float[] probabilities in state.HeadScores)
-        {
-            for (int head = 0; head < heads; head++)
-                masses[head] += visual.Sum(row => probabilities[head * rows + row]);
-        }
-
-        return masses;
-    }
-
-    // q·k / √head_dim of two vectors of ones under RoPE: it depends on their distance alone.
-    private float Pull(ScheduleState state, int query, int key)
-    {
-        ReadOnlySpan<Row> rows = state.Rows.Rows;
-        double distance = rows[query].Temporal - rows[key].Temporal;
-        double sum = 0;
-        foreach (float frequency in _model!.RopeFrequencies)
-            sum += 2 * Math.Cos(distance * frequency);
-        return (float)(sum / Math.Sqrt(2 * _model.RopeFrequencies.Count));
-    }
+    private static int PositionOf(ScheduleState state, int row) => state.Rows.Rows[row].Temporal;
 }
