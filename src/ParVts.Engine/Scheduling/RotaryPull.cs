@@ -9,16 +9,16 @@ internal static class RotaryPull
     /// <summary>The pull between a query's position and a key's.</summary>
     public static float Between(IReadOnlyList<float> frequencies, int query, int key)
     {
-        float lower = 0;
-        float upper = 0;
-        foreach (float frequency in frequencies)
+        float sum = 0;
+        for (int half = -1; half <= 1; half += 2)
         {
-            (float querySine, float queryCosine) = MathF.SinCos(query * frequency);
-            (float keySine, float keyCosine) = MathF.SinCos(key * frequency);
-            lower += (queryCosine - querySine) * (keyCosine - keySine);
-            upper += (queryCosine + querySine) * (keyCosine + keySine);
+            foreach (float frequency in frequencies)
+                sum += Rotated(query * frequency, half) * Rotated(key * frequency, half);
         }
 
-        return (lower + upper) / MathF.Sqrt(2 * frequencies.Count);
+        return sum / MathF.Sqrt(2 * frequencies.Count);
     }
+
+    // One element of the rotated vector of ones, in its lower or upper half.
+    private static float Rotated(float angle, int half) => MathF.Cos(angle) + half * MathF.Sin(angle);
 }
