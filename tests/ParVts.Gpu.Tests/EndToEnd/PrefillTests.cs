@@ -14,7 +14,7 @@ internal class PrefillTests
     public void Open()
     {
         _gpu = DeviceModel.OpenGpu();
-        _model = new TinyModel(5, openDevice: () => _gpu.Device);
+        _model = new TinyModel(11, openDevice: () => _gpu.Device);
     }
 
     [TearDown]
@@ -67,7 +67,6 @@ internal class PrefillTests
             if (progress.Phase == "vision")
             {
                 before = sim.CallsByName;
-                sim.ResetCounters();
                 return;
             }
 
@@ -78,7 +77,7 @@ internal class PrefillTests
             Assert.That(underWay, Is.EqualTo(looked ? 1 : 0), $"copies under way behind layer {progress.Done - 1}");
             if (progress.Done > 2)
                 behind.Add(queued - sim.Counters.AllLaunches);
-            queued = during["cuLaunchKernel"];
+            queued = sim.CallsByName["cuLaunchKernel"];
         };
         session.Generate(_model.Prompt(), new GenerationOptions { MaxTokens = 1 });
 
