@@ -45,14 +45,12 @@ internal sealed class PyramidDropPolicy : VisualTokenPolicy
     public override void BeforeLayer(ScheduleState state)
     {
         int stage = Array.IndexOf(_layers.Values, state.Layer);
-        int[] visual = state.VisualRowNumbers();
-        if (stage < 0 || visual.Length == 0)
+        int visual = state.Rows.CountOf(RowRole.Visual);
+        if (stage < 0 || visual == 0)
             return;
         double amount = _keep[_layers.Places[stage]];
-        int keep = Math.Min(visual.Length, (int)(amount < 1 ? _first * amount : amount));
-        float[] attention = state.AttentionAtEntry(state.Rows.Count - 1);
-        float[] scores = [.. visual.Select(row => attention[row])];
-        int[] tokens = state.AliveVisual();
-        state.Keep([.. Selection.Top(scores, keep).Select(place => tokens[place])], ScoreName, tokens, scores);
+        int keep = Math.Min(visual, (int)(amount < 1 ? _first * amount : amount));
+        state.ProbeEntry(state.Rows.Count - 1);
+        state.KeepHighest(TokenScore.RowAttention, [new RankGroup(0, visual, keep)], ScoreName);
     }
 }

@@ -66,7 +66,8 @@ internal sealed class VisionDropPolicy : VisualTokenPolicy
         if (stage < 0 || rows.Length == 0)
             return;
         int place = _layers.Places[stage] + 1;
-        float[] attention = state.AttentionAtEntry(rows);
+        state.ProbeEntry(rows);
+        float[] attention = state.RowScores.ToArray();
         float[] scores = [.. rows.Select(row => attention[row])];
         int[] labels = state.VisualLabels();
         var builder = new RowMapBuilder();
