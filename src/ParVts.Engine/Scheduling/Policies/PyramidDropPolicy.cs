@@ -30,7 +30,27 @@ internal sealed class PyramidDropPolicy : VisualTokenPolicy
             new("layers", "8/16/24", "layers, ascending, as 8/16/24", "where tokens leave (the default is of 32 layers, scaled to the model's)"),
             new("keep", "0.5/0.25/0.125", "for each layer a count, or a share below 1 of all visual tokens, rounded down", "visual tokens that stay"),
         ],
-        parameters => new PyramidDropPolicy(parameters));
+        parameters => new PyramidDropPolicy(parameters))
+    {
+        Page = new()
+        {
+            Title = "PyramidDrop",
+            Acts = "entries of `layers`",
+            CompactPositions = true,
+            Cache = "full before the first of `layers`, then less in each stage",
+            Idea = """
+                Visual tokens become redundant layer by layer; so drop them in stages, late stages more.
+                """,
+            Rule = """
+                - At the entry of each of `layers` the last row's query and all keys are computed by that layer's own norm and
+                  projections, with the positions so far; softmax over all keys, mean over heads.
+                - The visual rows of highest mean stay: the share of `keep`, of all visual tokens at the beginning, rounded down.
+                """,
+            Ours = "Counts in place of shares.",
+            Licence = "the authors' code: MIT",
+            Checked = "the authors' code: same choices, rows and logits",
+        },
+    };
 
     public override string Name => $"pyramiddrop:layers={_layers},keep={_keepText}";
 
