@@ -69,8 +69,7 @@ internal static partial class PolicyPages
         writer.WriteLine();
         writer.WriteLine($"# {policy.Page.Title}");
         writer.WriteLine();
-        writer.WriteLine($"`{policy.Defaults}`");
-        writer.WriteLine($"{policy.Summary}.");
+        writer.WriteLine($"`{policy.Defaults}`: {policy.Summary}.");
         writer.WriteLine();
         writer.WriteLine("| | |");
         writer.WriteLine("|---|---|");

@@ -35,7 +35,7 @@ internal sealed class ShortVPolicy : VisualTokenPolicy
                   and text rows only.
                 - The default is the published set for a 7B model of 32 layers, the least important layer first.
                 """,
-            Ours = "Nothing.",
+            Ours = "How that set scales to another depth: each layer in proportion, those that coincide once.",
             Licence = "the authors' code: Apache-2.0",
             Checked = "the authors' code: same choices, rows and logits",
         },

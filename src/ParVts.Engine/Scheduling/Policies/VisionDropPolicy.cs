@@ -41,8 +41,8 @@ internal sealed class VisionDropPolicy : VisualTokenPolicy
             CompactPositions = true,
             Cache = "in each stage the tokens that are left then; no decoder layer is full",
             Idea = """
-                Text is a poor judge of visual tokens, since it looks at the ones near to it. Let visual tokens judge each other, in
-                several stages, and merge what is not chosen.
+                Text may be a poor judge of visual tokens. Let them judge each other, in several stages, and merge what is not
+                chosen.
                 """,
             Rule = """
                 - Before the decoder: VisionZip, with the first of `dominant` and of `contextual`.
