@@ -29,8 +29,17 @@ internal sealed class CachedTurns
     /// <summary>The cache was thinned after so many tokens: of what lies before, only the very beginning can be cut back to.</summary>
     public void Thin(int tokens, KvStore kv)
     {
-        _turns.Clear();
-        _turns.Add(new Turn(0, 0, tokens, new int[kv.Layers], Lengths(kv)));
+        // Again and again while decoding: then the one turn is brought up to date.
+        if (_turns is not [{ IsThinned: true } thinned])
+        {
+            _turns.Clear();
+            _turns.Add(new Turn(0, 0, tokens, new int[kv.Layers], Lengths(kv)) { IsThinned = true });
+            return;
+        }
+
+        thinned.End = tokens;
+        for (int layer = 0; layer < kv.Layers; layer++)
+            thinned.After[layer] = kv.Length(layer);
     }
 
     /// <summary>The longest beginning of at most <paramref name="tokens"/> tokens to which the store can be cut.</summary>
@@ -79,5 +88,11 @@ internal sealed class CachedTurns
     }
 
     /// <summary>A prefill: tokens [Start, End), of which those before Whole have a row of their own in every layer.</summary>
-    private sealed record Turn(int Start, int Whole, int End, int[] Before, int[] After);
+    private sealed record Turn(int Start, int Whole, int End, int[] Before, int[] After)
+    {
+        public int End { get; set; } = End;
+
+        /// <summary>The one turn of a cache that was thinned.</summary>
+        public bool IsThinned { get; init; }
+    }
 }
