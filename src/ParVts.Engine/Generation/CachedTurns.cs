@@ -17,10 +17,11 @@ internal sealed class CachedTurns
     /// <param name="end">Tokens after it.</param>
     /// <param name="before">Rows of each layer before it.</param>
     /// <param name="kv">The store after it.</param>
-    public void Add(int start, int firstVisual, int end, int[] before, KvStore kv)
+    /// <param name="ordinary">Text behind the pictures saw them as it would see any row.</param>
+    public void Add(int start, int firstVisual, int end, int[] before, KvStore kv, bool ordinary)
     {
         int[] after = Lengths(kv);
-        bool whole = true;
+        bool whole = ordinary;
         for (int layer = 0; layer < after.Length; layer++)
             whole &= after[layer] - before[layer] == end - start;
         _turns.Add(new Turn(start, whole ? end : firstVisual, end, before, after));
