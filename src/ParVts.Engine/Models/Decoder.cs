@@ -210,8 +210,8 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
             device.RopeStore(query, default, default, rotary, kv, firstRow);
         }
 
-        if (watched?.Plan is AttentionPlan plan)
-            device.SegmentAttention(query, kv with { Length = kv.Length + 1 }, plan, _scale, attended);
+        if (watched is { Plans: true })
+            device.SegmentAttention(query, kv with { Length = kv.Length + 1 }, watched.Plan, _scale, attended);
         else if (state is null)
             device.DecodeAttention(query, kv, _scale, attended);
         else

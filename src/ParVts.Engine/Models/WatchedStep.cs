@@ -13,6 +13,9 @@ internal sealed class WatchedStep
     /// <summary>The row's attention is measured.</summary>
     public bool Probes { get; private set; }
 
+    /// <summary>The row does not simply see every key: <see cref="Plan"/> says what it sees.</summary>
+    public bool Plans => _policy.PlansSteps;
+
     /// <summary>What the row sees in the layer.</summary>
     public AttentionPlan Plan { get; } = new();
 
@@ -31,7 +34,7 @@ internal sealed class WatchedStep
         Plan.Clear();
         Plan.AddSegment(0, 1);
         Plan.AddRange(new KeyRange(0, length + 1, KeyRule.Full));
-        if (_policy.PlansSteps)
+        if (Plans)
             _policy.PlanStep(layer, _state, Plan);
     }
 

@@ -47,8 +47,8 @@ public sealed partial class ScheduleState
     private int[] RowNumbers(RowRole role) => [.. Enumerable.Range(0, Rows.Count).Where(row => Rows.RoleOf(row) == role)];
 
     /// <summary>
-    /// Replaces this layer's plan by one segment a run, whose ranges a policy gives; rows of earlier turns are seen by all. It is
-    /// asked for them when every policy has spoken, with the rows that are left then.
+    /// Replaces this layer's plan by one segment a run, whose ranges a policy gives; rows of earlier turns are a run of the prefix,
+    /// which ends at row 0. It is asked for them when every policy has spoken, with the rows that are left then.
     /// </summary>
     /// <exception cref="PolicyException">Two paths are running, or another policy has replaced the plan.</exception>
     public void SetRanges(AddKeyRanges add)
@@ -68,7 +68,8 @@ public sealed partial class ScheduleState
         for (int queries = 0; queries < runs.Count; queries++)
         {
             Plan.AddSegment(runs[queries].Start, runs[queries].End);
-            Plan.AddRange(new KeyRange(0, cached, KeyRule.Full));
+            if (cached > 0)
+                add(Plan, runs[queries], new RowRun(-cached, 0, RowRole.Prefix, -1), new KeyRange(0, cached, KeyRule.Full));
             for (int keys = 0; keys <= queries; keys++)
             {
                 KeyRule rule = keys == queries ? KeyRule.Diagonal : KeyRule.Full;

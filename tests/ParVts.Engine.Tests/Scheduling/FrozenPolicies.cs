@@ -67,7 +67,7 @@ internal sealed class FrozenPolicy(IReadOnlyList<ScheduleEvent> events, int ques
 /// </summary>
 internal sealed class FrozenVisiPruner(ScheduleTrace trace, int shallow, bool maskAll, bool dropsShallow) : VisualTokenPolicy
 {
-    private readonly FrozenPolicy _moves = new(trace.Events, trace.Text);
+    private readonly FrozenPolicy _moves = new([.. trace.Events], trace.Text);
     private readonly int _prompt = trace.Prefix + trace.Visual + trace.Text;
 
     public override string Name => "frozen visipruner";

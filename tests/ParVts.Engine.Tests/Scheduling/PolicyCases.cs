@@ -67,7 +67,7 @@ internal sealed record PolicyCase(string Policy, string? KeepAll, string? Why = 
         new("dart:layer=K,keep=6,visual_pivots=2,text_pivots=1", "dart:layer=K,keep=N,visual_pivots=1,text_pivots=0") { Replay = Replay.Trace },
         new("tome:merge=1", "tome:merge=0") { Merges = true },
         new("prumerge:plus=false,neighbours=3", null, "the others become one token") { Merges = true },
-        new("prumerge:plus=true,neighbours=3", null, "the others become one token") { Merges = true },
+        new("prumerge:plus=true,neighbours=3", null, "the others become one token") { Merges = true, Drops = false },
         new("cls-prune:keep=k+vtw:layer=K", "cls-prune:keep=N+fastv:layer=K,keep=N"),
         new("grid:keep=0.9+fastv:layer=K,keep=k", "grid:keep=N+st3:start=1,keep=1") { Replay = Replay.Trace },
         new("st3:start=1,stride=1,keep=0.6,floor=2,every=100+shortv:layers=0/K", "st3:keep=1+shortv:layers=") { Replay = Replay.Trace },

@@ -63,11 +63,13 @@ internal sealed class PolicyHarness
         state.Begin(trace, new int[Layers], 0, state.Rows.Count, images: 1);
         state.SetClassAttention(Visual, read: null);
         state.Measures = new Measures(this, state);
+        state.ReadBack = () => Choose(state);
         made.OnVisionTokens(state);
         for (int layer = 0; layer < Layers; layer++)
         {
             state.Enter(layer);
             made.BeforeLayer(state);
+            state.ReadBack?.Invoke();
             state.Settle();
             state.Store();
             Measure(state);
@@ -75,6 +77,20 @@ internal sealed class PolicyHarness
         }
 
         return trace;
+    }
+
+    // What a device does with choices by rank.
+    private static void Choose(ScheduleState state)
+    {
+        foreach (RankedChoice choice in state.Pending)
+        {
+            float[] all = state.RowScores.ToArray();
+            choice.RankedRows.Select(row => all[row]).ToArray().CopyTo(choice.Scores, 0);
+            int[] top = Selection.Top(choice.Scores, choice.Kept);
+            top.Concat(Enumerable.Range(0, choice.Places.Length).Except(top)).ToArray().CopyTo(choice.Places, 0);
+        }
+
+        state.Resolve();
     }
 
     private void Measure(ScheduleState state)
