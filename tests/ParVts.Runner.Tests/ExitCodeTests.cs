@@ -17,7 +17,7 @@ public sealed class ExitCodeTests
     [TestCase("run --model MODEL --prompt x --policy cls-prune+random", "contradict each other")]
     [TestCase("run --model MODEL --prompt x --policy vtw:layer=2+fastv:layer=4", "contradict each other")]
     [TestCase("run --model MODEL --prompt x --policy @POLICY2", "this program reads version 1")]
-    [TestCase("tune --model MODEL --images IMAGES --policy fastv --out SCRATCH/t.json", "these have: parvts, vtw")]
+    [TestCase("tune --model MODEL --images IMAGES --policy fastv --out SCRATCH/t.json", "these have: parvts, vtw, shortv")]
     [TestCase("tune --model MODEL --images IMAGES --policy vtw --threshold 0 --out SCRATCH/t.json", "--threshold")]
     [TestCase("tune --model MODEL --images IMAGES --policy vtw --limit 0 --out SCRATCH/t.json", "--limit")]
     [TestCase("tune --model MODEL --images IMAGES --policy vtw --out SCRATCH/none/t.json", "there is no folder")]

@@ -226,15 +226,18 @@ internal sealed class ScheduleExecutor(ComputeDevice device) : IDisposable
             throw new PolicyException($"a policy probes layer {state.Layer}, whose store does not hold the visual rows");
         Span<int> asked = Numbers(state.ProbedRows.Length);
         for (int i = 0; i < asked.Length; i++)
-        {
-            asked[i] = state.IsFrozen ? state.ComputedRows.IndexOf(state.ProbedRows[i]) : state.ProbedRows[i];
-            if (asked[i] < 0)
-                throw new PolicyException($"a policy probes a row that layer {state.Layer} does not compute");
-        }
+            asked[i] = QueryOf(state, state.ProbedRows[i]);
 
         Probe(workspace, kv, state.Plan, workspace.Query.Slice(0, rows), workspace.LogSumExp.Slice(0, rows), asked, scale);
         int cached = state.CachedRows;
         state.SetRowScores(cached, scores => device.Download<float>(Part(workspace.Scores, cached, scores.Length), scores));
+    }
+
+    // The place of a row among those that the layer computes.
+    private static int QueryOf(ScheduleState state, int row)
+    {
+        int query = state.IsFrozen ? state.ComputedRows.IndexOf(row) : row;
+        return query >= 0 ? query : throw new PolicyException($"a policy probes a row that layer {state.Layer} does not compute");
     }
 
     // The last row sees every key, so a decode step's attention gives its output, in float32.
@@ -269,17 +272,20 @@ internal sealed class ScheduleExecutor(ComputeDevice device) : IDisposable
     private void ProbeHeads(DecoderWorkspace workspace, in KvLayer kv, ScheduleState state, float scale)
     {
         int heads = workspace.LogSumExp.Columns;
-        int rows = state.QueryCount;
+        int queries = state.QueryCount;
+        int rows = state.KeyCount;
         int cached = state.CachedRows;
+        if (rows != state.Rows.Count)
+            throw new PolicyException($"a policy probes layer {state.Layer}, whose store does not hold the visual rows");
         Tensor ids = Ids(workspace.Ids, 1);
         var scores = new Tensor(workspace.HeadScores.Address, TensorType.F32, heads, kv.Length);
         float[] read = new float[heads * kv.Length];
         float[][] found = new float[state.HeadProbedRows.Length][];
         for (int i = 0; i < found.Length; i++)
         {
-            device.Upload(state.HeadProbedRows.AsSpan(i, 1), ids);
+            device.Upload<int>([QueryOf(state, state.HeadProbedRows[i])], ids);
             device.Probe(
-                workspace.Query.Slice(0, rows), kv, state.Plan, scale, workspace.LogSumExp.Slice(0, rows), ids, ProbeReduction.Rows, scores);
+                workspace.Query.Slice(0, queries), kv, state.Plan, scale, workspace.LogSumExp.Slice(0, queries), ids, ProbeReduction.Rows, scores);
             device.Download(scores, read.AsSpan());
             found[i] = new float[heads * rows];
             for (int head = 0; head < heads; head++)

@@ -29,6 +29,12 @@ public sealed record PolicyInfo(
     /// parameters leave open, filled in every way. Null where there is nothing to tune.
     /// </summary>
     public Func<PolicyParameters, PolicyModel, IEnumerable<string>>? Settings { get; init; }
+
+    /// <summary>
+    /// Where a setting is a set of layers and <see cref="Settings"/> name one each: the setting of several of them. Null where settings
+    /// exclude each other.
+    /// </summary>
+    public Func<IReadOnlyList<string>, string>? Together { get; init; }
 }
 
 /// <summary>
@@ -67,9 +73,12 @@ public static class PolicyRegistry
         return policies.Length == 1 ? policies[0] : new PolicyStack(policies);
     }
 
-    /// <summary>The settings that tuning tries for a policy; parameters that the string gives stay as they are.</summary>
+    /// <summary>
+    /// The settings that tuning tries for a policy, and how several of them are one where they are not to choose from; parameters
+    /// that the string gives stay as they are.
+    /// </summary>
     /// <exception cref="PolicyException">The string is wrong, or the policy has nothing to tune.</exception>
-    public static IReadOnlyList<string> Settings(string policy, PolicyModel model)
+    public static (IReadOnlyList<string> Settings, Func<IReadOnlyList<string>, string>? Together) Settings(string policy, PolicyModel model)
     {
         (PolicyInfo info, PolicyParameters parameters) = Read(policy);
         if (info.Settings is null)
@@ -80,7 +89,7 @@ public static class PolicyRegistry
         }
 
         info.Create(parameters).Bind(model);
-        return [.. info.Settings(parameters, model)];
+        return ([.. info.Settings(parameters, model)], info.Together);
     }
 
     private static VisualTokenPolicy CreateOne(string policy)

@@ -55,6 +55,10 @@ public sealed partial class ScheduleState
     /// <summary>Every policy has spoken: what is frozen follows from the rows that are left.</summary>
     internal void Settle()
     {
+        if (_freeze && _ranges is not null)
+            throw new PolicyException($"a policy changes who sees whom in layer {Layer}, where another one freezes visual rows");
+        if (_ranges is not null)
+            SetRangesPlan(_ranges);
         if (!_freeze)
             return;
         _computed.Clear();

@@ -60,7 +60,6 @@ public sealed partial class ScheduleState
     private int[] _kept = [];
     private int[][] _visualStored = [];
     private int _weighedLayer = NoLayer;
-    private bool _ownRanges;
     private ScheduleTrace _trace = null!;
 
     /// <summary>The layer, 0-based; −1 before the decoder.</summary>
@@ -344,7 +343,7 @@ public sealed partial class ScheduleState
         IsFrozen = _freeze = false;
         EntryKeys = 0;
         Merged = null;
-        _ownRanges = false;
+        _ranges = null;
         _mlpShare = 1;
         _probedRows.Clear();
         ForgetMeasures();
@@ -424,7 +423,22 @@ public sealed partial class ScheduleState
     private void Rearrange()
     {
         Rows.Rearrange(Sources, CollectionsMarshal.AsSpan(_paths));
-        if (Layer >= 0)
-            SetCausalPlan();
+        if (Layer < 0)
+            return;
+        SetCausalPlan();
+        Follow(CollectionsMarshal.AsSpan(_probedRows));
+        Follow(HeadProbedRows);
+    }
+
+    // Rows that another policy wants measured in this layer have moved.
+    private void Follow(Span<int> probed)
+    {
+        foreach (ref int row in probed)
+        {
+            int now = _sources.IndexOf(row);
+            if (now < 0)
+                throw new PolicyException($"a policy takes out a row that another one probes in layer {Layer}");
+            row = now;
+        }
     }
 }

@@ -247,6 +247,10 @@ public class PolicySessionTests
 
     [TestCase("parvts:keep=k,migrate=1,fuse=lse")]
     [TestCase("parvts:keep=k,migrate=1+fastv:layer=2,keep=3")]
+    [TestCase("visipruner:shallow=1,drop_shallow_kv=true")]
+    [TestCase("st3:start=1,keep=1,floor=1,anneal=0.9,every=2")]
+    [TestCase("yopo:window=3,cut=1,tail=mask")]
+    [TestCase("visionzip:dominant=k,contextual=2")]
     public void A_decode_step_under_a_policy_allocates_nothing(string policy)
     {
         using var model = new TinyModel(18);

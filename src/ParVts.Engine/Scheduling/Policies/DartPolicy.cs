@@ -93,8 +93,7 @@ internal sealed class DartPolicy : VisualTokenPolicy
     {
         float[] scores = [.. rows.Select(row => norms[row])];
         int[] top = Selection.Top(scores, count);
-        int[] chosen = [.. top.Select(place => ids[place])];
-        state.Record(ScheduleEventKind.Measure, what, ids, scores, chosen, Selection.Margin(ids, scores, chosen));
+        state.Record(ScheduleEventKind.Measure, what, ids, scores, [.. top.Select(place => ids[place])], Selection.Margin(scores, top));
         return top;
     }
 
@@ -111,13 +110,12 @@ internal sealed class DartPolicy : VisualTokenPolicy
         }
 
         int[] ids = [.. free.Select(place => labels[place])];
-        int[] top = [.. Selection.Top([.. scores], count).Select(i => free[i])];
-        foreach (int place in top)
-            taken[place] = true;
-        int[] chosen = [.. top.Select(place => labels[place])];
-        double? margin = Selection.Margin(ids, [.. scores], chosen);
+        int[] top = Selection.Top([.. scores], count);
+        double? margin = Selection.Margin([.. scores], top);
+        foreach (int i in top)
+            taken[free[i]] = true;
         state.Record(
             ScheduleEventKind.Measure, $"least similar to row {pivot - state.Rows.CountOf(RowRole.Prefix)} after the prefix: cosine, negated", ids,
-            [.. scores], chosen, margin);
+            [.. scores], [.. top.Select(i => ids[i])], margin);
     }
 }

@@ -11,14 +11,12 @@ internal sealed class PyramidDropPolicy : VisualTokenPolicy
 
     private readonly LayersParameter _layers;
     private readonly double[] _keep;
-    private readonly string _keepText;
     private int _first;
 
     private PyramidDropPolicy(PolicyParameters parameters)
     {
         _layers = new LayersParameter(parameters, "pyramiddrop", "layers", minimum: 0, ascending: true);
         _keep = parameters.Amounts("keep");
-        _keepText = parameters.Text("keep");
         parameters.RequireSameCount("layers", _layers.Values.Length, "keep", _keep.Length);
     }
 
@@ -52,7 +50,7 @@ internal sealed class PyramidDropPolicy : VisualTokenPolicy
         },
     };
 
-    public override string Name => $"pyramiddrop:layers={_layers},keep={_keepText}";
+    public override string Name => $"pyramiddrop:layers={_layers},keep={_layers.Join(_keep)}";
 
     public override bool CompactPositions => true;
 

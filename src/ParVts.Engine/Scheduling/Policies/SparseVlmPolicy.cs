@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace ParVts.Engine.Scheduling.Policies;
 
 /// <summary>
@@ -67,12 +65,16 @@ internal sealed class SparseVlmPolicy : VisualTokenPolicy
     };
 
     public override string Name =>
-        $"sparsevlm:layers={_layers},keep={string.Join('/', Places().Select(place => _keep[place].ToString(CultureInfo.InvariantCulture)))}"
+        $"sparsevlm:layers={_layers},keep={_layers.Join(_keep)}"
         + (_gravity ? $",score=gravity,heads={_heads}" : "");
 
     public override PolicyNeeds Needs => PolicyNeeds.Similarity | (_gravity ? PolicyNeeds.HeadScores : PolicyNeeds.None);
 
-    public override IReadOnlyList<PolicySpan> Spans => [.. _layers.Values.Select(layer => new PolicySpan(layer + 1, layer + 1, PolicyEffect.Select))];
+    public override IReadOnlyList<PolicySpan> Spans => 
+    [
+        // Its raters are chosen among the text rows that enter the decoder.
+        new(0, 0, PolicyEffect.Measure), .. _layers.Values.Select(layer => new PolicySpan(layer + 1, layer + 1, PolicyEffect.Select)),
+    ];
 
     public override void Bind(PolicyModel model)
     {
@@ -102,8 +104,6 @@ internal sealed class SparseVlmPolicy : VisualTokenPolicy
         else
             state.Probe(raters);
     }
-
-    private int[] Places() => _layers.Places.Length > 0 ? _layers.Places : [.. Enumerable.Range(0, _keep.Length)];
 
     // Which text rows the visual rows' embeddings are nearest to; kept as places among the text rows.
     private void ChooseRaters(ScheduleState state, int[] visual)

@@ -16,9 +16,11 @@ internal sealed class St3Policy : VisualTokenPolicy
     private readonly int _every;
     private readonly string _text;
     private int _first;
+    private int _layers;
     private int[] _entered = [];
     private float[] _scores = [];
-    private bool[] _leaves = [];
+    private ulong[] _scratch = [];
+    private int[] _places = [];
     private int[] _rows = [];
 
     private St3Policy(PolicyParameters parameters)
@@ -69,9 +71,14 @@ internal sealed class St3Policy : VisualTokenPolicy
 
     public override string Name => $"st3:start={_start.Value},{_text}";
 
-    public override IReadOnlyList<PolicySpan> Spans => [new(_start.Value, _start.Value, PolicyEffect.Select)];
+    public override IReadOnlyList<PolicySpan> Spans =>
+        [.. Enumerable.Range(0, _layers).Where(IsCut).Select(layer => new PolicySpan(layer, layer, PolicyEffect.Select))];
 
-    public override void Bind(PolicyModel model) => _start.Bind(model);
+    public override void Bind(PolicyModel model)
+    {
+        _start.Bind(model);
+        _layers = model.Layers;
+    }
 
     public override void OnVisionTokens(ScheduleState state) => _first = state.Rows.CountOf(RowRole.Visual);
 
@@ -116,27 +123,41 @@ internal sealed class St3Policy : VisualTokenPolicy
 
     private bool IsCut(int layer) => layer >= _start.Value && (layer - _start.Value) % _stride == 0;
 
+    // Once warm this allocates nothing.
     private void Thin(DecodeState state, int layer, int keep)
     {
         ReadOnlySpan<int> visual = state.VisualRows(layer);
         ReadOnlySpan<float> attention = state.Attention(layer);
         int rows = state.KvRows(layer);
-        Array.Resize(ref _scores, visual.Length);
+        Grow(ref _scores, visual.Length);
+        Grow(ref _scratch, visual.Length);
+        Grow(ref _places, keep);
+        Grow(ref _rows, rows);
         for (int i = 0; i < visual.Length; i++)
             _scores[i] = attention[visual[i]];
-        Array.Resize(ref _leaves, rows);
-        Array.Clear(_leaves);
-        foreach (int row in visual)
-            _leaves[row] = true;
-        foreach (int place in Selection.Top(_scores, keep))
-            _leaves[visual[place]] = false;
-        Array.Resize(ref _rows, rows - visual.Length + keep);
-        for (int row = 0, next = 0; row < rows; row++)
+        Span<int> stay = _places.AsSpan(0, keep);
+        Selection.Top(_scores.AsSpan(0, visual.Length), _scratch.AsSpan(0, visual.Length), stay);
+        int left = 0;
+        for (int row = 0, place = 0, next = 0; row < rows; row++)
         {
-            if (!_leaves[row])
-                _rows[next++] = row;
+            if (place < visual.Length && visual[place] == row)
+            {
+                bool stays = next < keep && stay[next] == place;
+                place++;
+                if (!stays)
+                    continue;
+                next++;
+            }
+
+            _rows[left++] = row;
         }
 
-        state.Keep(layer, _rows);
+        state.Keep(layer, _rows.AsMemory(0, left));
+    }
+
+    private static void Grow<T>(ref T[] array, int count)
+    {
+        if (array.Length < count)
+            array = new T[Math.Max(count, 2 * array.Length)];
     }
 }

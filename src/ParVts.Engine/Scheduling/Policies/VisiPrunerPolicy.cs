@@ -19,6 +19,7 @@ internal sealed class VisiPrunerPolicy : VisualTokenPolicy
     private readonly bool _dropShallow;
     private readonly string _thresholds;
     private Stage _stage;
+    private int _layers;
     private int _quiet;
 
     private VisiPrunerPolicy(PolicyParameters parameters)
@@ -100,9 +101,16 @@ internal sealed class VisiPrunerPolicy : VisualTokenPolicy
     public override bool SizesAreKnown => false;
 
     public override IReadOnlyList<PolicySpan> Spans =>
-        [new(0, Math.Max(0, _shallow.Value - 1), PolicyEffect.View), new(_shallow.Value + 2, _shallow.Value + 2, PolicyEffect.Select)];
+    [
+        .. _shallow.Value > 0 ? [new PolicySpan(0, _shallow.Value, PolicyEffect.View)] : Array.Empty<PolicySpan>(),
+        .. _shallow.Value + 2 < _layers ? [new PolicySpan(_shallow.Value + 2, _layers, PolicyEffect.Select)] : Array.Empty<PolicySpan>(),
+    ];
 
-    public override void Bind(PolicyModel model) => _shallow.Bind(model);
+    public override void Bind(PolicyModel model)
+    {
+        _shallow.Bind(model);
+        _layers = model.Layers;
+    }
 
     public override void OnVisionTokens(ScheduleState state)
     {
@@ -112,7 +120,7 @@ internal sealed class VisiPrunerPolicy : VisualTokenPolicy
 
     public override void BeforeLayer(ScheduleState state)
     {
-        if (_stage == Stage.Gone)
+        if (_stage == Stage.Gone || state.Rows.CountOf(RowRole.Visual) == 0)
             return;
         if (state.Layer < _shallow.Value)
         {
@@ -142,9 +150,12 @@ internal sealed class VisiPrunerPolicy : VisualTokenPolicy
     private void Mask(ScheduleState state)
     {
         bool first = state.Layer == 0;
-        int sink = state.CachedRows + state.VisualRowNumbers()[0];
+        int cached = state.CachedRows;
+        int sink = -1;
         state.SetRanges((plan, queries, keys, causal) =>
         {
+            if (sink < 0 && keys.Role == RowRole.Visual)
+                sink = cached + keys.Start;
             bool masked = keys.Role == RowRole.Visual && (queries.Role != RowRole.Visual || first || _maskAll);
             ValueRule value = !masked ? ValueRule.Own : first && queries.Role == RowRole.Text ? ValueRule.Sink : ValueRule.None;
             plan.AddRange(causal with { Value = value, SinkRow = value == ValueRule.Sink ? sink : 0 });

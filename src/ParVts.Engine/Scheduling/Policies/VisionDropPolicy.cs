@@ -9,7 +9,6 @@ internal sealed class VisionDropPolicy : VisualTokenPolicy
     private readonly LayersParameter _layers;
     private readonly int[] _dominant;
     private readonly int[] _contextual;
-    private readonly string _text;
     private RowMap? _merge;
 
     private VisionDropPolicy(PolicyParameters parameters)
@@ -17,7 +16,6 @@ internal sealed class VisionDropPolicy : VisualTokenPolicy
         _layers = new LayersParameter(parameters, "visiondrop", "layers", minimum: 0, ascending: true);
         _dominant = parameters.Integers("dominant", 1);
         _contextual = parameters.Integers("contextual", 0);
-        _text = $"dominant={parameters.Text("dominant")},contextual={parameters.Text("contextual")}";
         parameters.RequireSameCount("dominant", _dominant.Length, "contextual", _contextual.Length);
         if (_dominant.Length != _layers.Values.Length + 1)
             throw new PolicyException($"policy 'visiondrop': dominant has {_dominant.Length} entries for {_layers.Values.Length} layers; it has one before the decoder, and one for each layer");
@@ -58,7 +56,8 @@ internal sealed class VisionDropPolicy : VisualTokenPolicy
         },
     };
 
-    public override string Name => $"visiondrop:{_text},layers={_layers}";
+    public override string Name =>
+        $"visiondrop:dominant={_dominant[0]}/{_layers.Join(_dominant[1..])},contextual={_contextual[0]}/{_layers.Join(_contextual[1..])},layers={_layers}";
 
     public override PolicyNeeds Needs => PolicyNeeds.ClassAttention | PolicyNeeds.VisionKeys | PolicyNeeds.Similarity | PolicyNeeds.VisualProbes;
 

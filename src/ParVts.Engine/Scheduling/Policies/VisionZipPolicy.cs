@@ -78,17 +78,20 @@ internal sealed class VisionZipPolicy : VisualTokenPolicy
             throw new PolicyException($"policy '{policy}' needs the vision tower's class token, which this model's tower has not");
     }
 
-    /// <summary>The choice, by the last block's attention and keys; what comes out of it are the visual tokens.</summary>
+    /// <summary>
+    /// The choice, by the last block's attention and keys; what comes out of it are the visual tokens: never more than there are
+    /// patches, the class token's counted.
+    /// </summary>
     internal static RowMap Choose(VisionState state, int dominant, int contextual)
     {
         float[] attention = state.ClassAttention();
         int patches = state.Rows - 1;
         float[] scores = [.. attention[1..].Select(score => score * state.Heads)];
         int[] ids = [.. Enumerable.Range(0, patches)];
-        int[] top = Selection.Top(scores, Math.Min(dominant - 1, patches));
+        int[] top = Selection.Top(scores, Math.Min(dominant, patches) - 1);
         state.Record(ScheduleEventKind.Measure, "class token's attention, sum over heads", ids, scores, top, Selection.Margin(ids, scores, top));
         int[] rest = [.. ids.Except(top).Select(patch => patch + 1)];
-        var merge = ContextualMerge.Make(rest, contextual, (rows, others) => state.KeySimilarity(rows, others));
+        var merge = ContextualMerge.Make(rest, Math.Min(contextual, patches - 1 - top.Length), (rows, others) => state.KeySimilarity(rows, others));
         state.Record(
             ScheduleEventKind.Merge, "contextual: cosine to the target joined", [.. merge.Others.Select(row => row - 1)], merge.Cosines,
             [.. merge.Targets.Select(row => row - 1)], merge.Lead);

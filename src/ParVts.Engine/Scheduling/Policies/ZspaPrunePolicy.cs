@@ -72,7 +72,7 @@ internal sealed class ZspaPrunePolicy : VisualTokenPolicy
         int[] core = Selection.Top(relevance, (int)Math.Round(_core * keep));
         int[] coreLabels = [.. core.Select(place => labels[place])];
         state.Record(
-            ScheduleEventKind.Measure, "cosine to the prompt's mean embedding", labels, relevance, coreLabels, Selection.Margin(labels, relevance, coreLabels));
+            ScheduleEventKind.Measure, "cosine to the prompt's mean embedding", labels, relevance, coreLabels, Selection.Margin(relevance, core));
         MaxMin chosen = MaxMin.Choose(similarity, rows.Length, core, keep);
         int[] kept = [.. core.Concat(chosen.Picks).Order()];
         state.Record(
