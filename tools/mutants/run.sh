@@ -118,7 +118,7 @@ mutant "a path's mass forgets earlier turns" $engine/Models/ScheduleExecutor.cs 
     'new KeyRange(cached + row, cached + end, KeyRule.Full, ValueRule.None)' 'new KeyRange(row, end, KeyRule.Full, ValueRule.None)' \
     What_is_measured_does_not_depend_on_what_was_cached
 mutant "a probe forgets earlier turns" $engine/Models/ScheduleExecutor.cs \
-    'int cached = _scoresFrom = state.CachedRows;' 'int cached = _scoresFrom = 0;' What_is_measured_does_not_depend_on_what_was_cached
+    'state.SetRowScores(cached, scores' 'state.SetRowScores(0, scores' What_is_measured_does_not_depend_on_what_was_cached
 mutant "a thinned layer keeps its first rows" $engine/Models/LlavaRun.cs \
     '_device.KeepKeys(Kv.Layer(layer), piece, first);' '' A_thinned_layer_holds_the_rows_that_were_kept
 mutant "a thinned cache is cut back into" $engine/Generation/CachedTurns.cs \
@@ -141,8 +141,8 @@ mutant "policies are not asked after a step" $engine/Generation/Session.Generati
     '_policy.OnDecodeStep(_decodeState);' '' A_thinned_layer_holds_the_rows_that_were_kept
 mutant "a stack asks its first policy alone" $engine/Scheduling/PolicyStack.cs \
     'policy.BeforeLayer(state);' 'policies[0].BeforeLayer(state);' Freezing_goes_together_with_choosing
-mutant "a probe before a layer measures nothing" $engine/Models/ScheduleExecutor.cs \
-    'device.Download<float>(Part(workspace.Scores, cached, rows), scores);' '' A_probe_before_a_layer_sees
+mutant "a probe before a layer measures nothing" $engine/Models/ScheduleMeasures.cs \
+    'device.PreProbe(query, store, state.Plan, _scale, ids, ProbeReduction.RowsAndHeads, scores);' '' A_probe_before_a_layer_sees
 mutant "the decoded token's position counts the rows that are left" $engine/Generation/Session.Generation.cs \
     'int position = prompt.Length + tokens.Count - 1;' 'int position = _run.Kv.Length(0);' Decoding_equals_replaying_the_frozen_trace
 mutant "the trace counts half of the pairs' work" $engine/Scheduling/ScheduleTrace.cs \

@@ -13,7 +13,6 @@ internal sealed class ScheduleExecutor(ComputeDevice device) : IDisposable
     private readonly AttentionPlan _ownVisual = new();
     private Readback? _values;
     private int[] _ids = [];
-    private int _scoresFrom;
     private bool _defers;
     private bool _compact;
     private bool _weightsPending;
@@ -147,7 +146,7 @@ internal sealed class ScheduleExecutor(ComputeDevice device) : IDisposable
                 continue;
             Tensor source = choice.Source == TokenScore.ClassAttention
                 ? Part(workspace.ClassScores, group.First, group.Count)
-                : Part(workspace.Scores, _scoresFrom + choice.RankedRows[group.First], group.Count);
+                : Part(workspace.Scores, state.ScoresFrom + choice.RankedRows[group.First], group.Count);
             Tensor own = Part(scores, group.First, group.Count);
             device.Convert(source, own);
             int others = group.Count - group.Keep;
@@ -234,8 +233,8 @@ internal sealed class ScheduleExecutor(ComputeDevice device) : IDisposable
         }
 
         Probe(workspace, kv, state.Plan, workspace.Query.Slice(0, rows), workspace.LogSumExp.Slice(0, rows), asked, scale);
-        int cached = _scoresFrom = state.CachedRows;
-        state.SetRowScores(scores => device.Download<float>(Part(workspace.Scores, cached, scores.Length), scores));
+        int cached = state.CachedRows;
+        state.SetRowScores(cached, scores => device.Download<float>(Part(workspace.Scores, cached, scores.Length), scores));
     }
 
     // The last row sees every key, so a decode step's attention gives its output, in float32.

@@ -15,6 +15,15 @@ public sealed record PolicyInfo(
     IReadOnlyList<PolicyParameter> Parameters,
     Func<PolicyParameters, VisualTokenPolicy> Create)
 {
+    /// <summary>What its page says beside this.</summary>
+    public required PolicyPage Page { get; init; }
+
+    /// <summary>The policy string with every default that is not empty.</summary>
+    public string Defaults =>
+        Name + string.Concat(
+            Parameters.Where(parameter => parameter.Default.Length > 0)
+                .Select((parameter, i) => $"{(i == 0 ? ':' : ',')}{parameter.Name}={parameter.Default}"));
+
     /// <summary>
     /// The settings among which tuning looks for a model's own (SCHEDULES.md, section 5), as policy strings: what the
     /// parameters leave open, filled in every way. Null where there is nothing to tune.

@@ -12,7 +12,7 @@ internal sealed class PolicyStack(VisualTokenPolicy[] policies) : VisualTokenPol
 
     public override bool SizesAreKnown => policies.All(policy => policy.SizesAreKnown);
 
-    public override bool CompactPositions => policies.Any(policy => policy.CompactPositions);
+    public override bool CompactPositions => Array.Exists(policies, static policy => policy.CompactPositions);
 
     public override IReadOnlyList<PolicySpan> Spans => [.. policies.SelectMany(policy => policy.Spans)];
 
@@ -50,9 +50,16 @@ internal sealed class PolicyStack(VisualTokenPolicy[] policies) : VisualTokenPol
             policy.BeforeLayer(state);
     }
 
-    public override bool PlansSteps => policies.Any(policy => policy.PlansSteps);
+    public override bool PlansSteps => Array.Exists(policies, static policy => policy.PlansSteps);
 
-    public override bool ProbesStep(int step) => policies.Any(policy => policy.ProbesStep(step));
+    // Asked at every step: no closure.
+    public override bool ProbesStep(int step)
+    {
+        bool probes = false;
+        foreach (VisualTokenPolicy policy in policies)
+            probes |= policy.ProbesStep(step);
+        return probes;
+    }
 
     public override void PlanStep(int layer, DecodeState state, Compute.AttentionPlan plan)
     {

@@ -72,7 +72,7 @@ public sealed partial class ScheduleState
             SetFrozenPlan();
     }
 
-    /// <summary>Rows whose keys <see cref="AttentionAtEntry"/> stored for a moment, at most.</summary>
+    /// <summary>Rows whose keys <see cref="ProbeEntry"/> stored for a moment, at most.</summary>
     internal int EntryKeys { get; private set; }
 
     /// <summary>What query <paramref name="query"/> of the plan is.</summary>

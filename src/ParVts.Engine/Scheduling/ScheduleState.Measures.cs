@@ -70,17 +70,16 @@ public sealed partial class ScheduleState
     /// <summary>
     /// Measures this layer before it runs, from its own norm and projections: for each row its probability in the causal
     /// softmax of the rows that are named, mean over heads, then over those rows (PyramidDrop, arXiv 2410.17247). To be
-    /// asked before rows change.
+    /// asked before rows change; from then on <see cref="RowScores"/> are these, and <see cref="KeepHighest"/> ranks by them.
     /// </summary>
     /// <param name="rows">Query rows.</param>
-    /// <returns>A score for each of <see cref="Rows"/>; zeros where a run is only planned.</returns>
-    public float[] AttentionAtEntry(params ReadOnlySpan<int> rows)
+    public void ProbeEntry(params ReadOnlySpan<int> rows)
     {
         if (Layer < 0)
             throw new PolicyException("a policy asks for a layer's attention before the decoder");
         RequireUnchanged(rows);
         EntryKeys = Math.Max(EntryKeys, Rows.Count);
-        return Measures.EntryAttention(rows);
+        Measures.ProbeEntry(rows);
     }
 
     /// <summary>

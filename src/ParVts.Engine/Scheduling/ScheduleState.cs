@@ -100,7 +100,7 @@ public sealed partial class ScheduleState
     }
 
     /// <summary>
-    /// What <see cref="Probe"/> asked for in the layer before: for each row, its probability in the softmax of the rows that
+    /// What <see cref="Probe"/> asked for in the layer before, or <see cref="ProbeEntry"/> of this one: for each row, its probability in the softmax of the rows that
     /// were named, over all their keys, mean over heads and then over those rows. As long as <see cref="Rows"/> were then.
     /// </summary>
     public ReadOnlySpan<float> RowScores
@@ -321,10 +321,15 @@ public sealed partial class ScheduleState
         _readClassAttention = read ?? (scores => Array.Clear(scores));
     }
 
+    /// <summary>Where the device's scores of this prefill's rows begin, among those of all keys.</summary>
+    internal int ScoresFrom { get; private set; }
+
     /// <summary>A probe has a score for each row.</summary>
+    /// <param name="from">Scores of earlier turns' keys before them.</param>
     /// <param name="read">Fetches them when they are asked for; null for zeros.</param>
-    internal void SetRowScores(Action<float[]>? read)
+    internal void SetRowScores(int from, Action<float[]>? read)
     {
+        ScoresFrom = from;
         _scoredRows = Rows.Count;
         _readRowScores = read ?? (scores => Array.Clear(scores));
     }

@@ -200,7 +200,7 @@ public class PolicySessionTests
         Refused(new ActingPolicy(state => state.Split([999])), "token 999, which is not there");
         Refused(new FusingPolicy(), "layer -1 was not asked");
         Refused(new ActingPolicy(state => { state.Keep([1]); state.Keep([1]); }), "two policies change the rows");
-        Refused(new ActingPolicy(state => state.AttentionAtEntry(0)), "rows are not there");
+        Refused(new ActingPolicy(state => state.ProbeEntry(0)), "before the decoder");
         Prompt picture = model.Engine.CreatePrompt([1, model.Engine.Config.ImageTokenId], prompt.Images);
         Assert.That(() => model.Run(picture, "vtw:layer=1"), Throws.TypeOf<RequestException>().With.Message.Contain("ends with a picture"));
         Assert.That(model.Run(picture, "dense").Logits, Has.Length.EqualTo(1));
@@ -239,7 +239,7 @@ public class PolicySessionTests
         using Session session = model.Engine.CreateSession(new HalvingPolicy());
         Run run = model.Run(session, prompt, 4);
         int visual = (model.Visual + 1) / 2;
-        Assert.That(run.Result.Trace.Visual, Is.EqualTo(visual));
+        Assert.That(run.Result.Trace.KeptAt(0), Has.Count.EqualTo(visual));
         Assert.That(run.Result.Trace.RowsByLayer, Is.All.EqualTo(prompt.Length - model.Visual + visual));
         Assert.That(session.Kv.Length(1), Is.EqualTo(2 + 2), "thinned to two rows after the first step, two steps since");
         Assert.That(session.Kv.Length(0), Is.EqualTo(run.Result.Trace.RowsByLayer[0] + 3));

@@ -19,7 +19,27 @@ internal sealed class ShortVPolicy : VisualTokenPolicy
                 "layers", "31/29/30/28/0/26/27/25/24/22/23/21/2/3/20/18/17/12/19", "layers, each once, as 3/1/2",
                 "the frozen layers, the least important first (the default is of 32 layers, scaled to the model's)"),
         ],
-        parameters => new ShortVPolicy(parameters));
+        parameters => new ShortVPolicy(parameters))
+    {
+        Page = new()
+        {
+            Title = "ShortV",
+            Acts = "the layers of a set",
+            Cache = "full",
+            Idea = """
+                In many layers visual tokens change little. There they can stay as they are, and only the text is computed.
+                """,
+            Rule = """
+                - In a layer of `layers` visual rows are frozen: they give keys and values, of their rows as they are under that
+                  layer's norm, and leave the layer as they entered it. Attention output, projection and MLP are computed for prefix
+                  and text rows only.
+                - The default is the published set for a 7B model of 32 layers, the least important layer first.
+                """,
+            Ours = "Nothing.",
+            Licence = "the authors' code: Apache-2.0",
+            Checked = "the authors' code: same choices, rows and logits",
+        },
+    };
 
     public override string Name => $"shortv:layers={_layers}";
 

@@ -37,7 +37,34 @@ internal sealed class SparseVlmPolicy : VisualTokenPolicy
             new("score", "plain", "plain or gravity", "gravity takes the pull of mere distance out of the ratings (the second version)"),
             new("heads", "0", "a whole number; above 0 only with score=gravity", "of the heads only so many that look at the picture most; 0 for all"),
         ],
-        parameters => new SparseVlmPolicy(parameters));
+        parameters => new SparseVlmPolicy(parameters))
+    {
+        Page = new()
+        {
+            Title = "SparseVLM",
+            Acts = "entries of the layers after `layers`",
+            Cache = "full up to the first of `layers`, then less in each stage",
+            Idea = """
+                Not all text asks about the picture. The words that do should rate the visual tokens.
+                """,
+            Rule = """
+                - Raters are chosen once, on the rows that enter layer 0: softmax over text rows of each visual row's products with
+                  them (unscaled), mean over visual rows; text rows strictly above the mean rate.
+                - In each of `layers`: the raters' probabilities, mean over heads, then over raters. At the next layer's entry
+                  min(`keep`, present−1) visual rows of highest score stay.
+                - `score=gravity`, the second version: each probability is divided by q·k÷√head_dim of all-ones vectors under RoPE
+                  at the two positions, and only the `heads` heads with most of that on visual tokens count.
+                - Published, `keep` by mean number of tokens: 300/200/110 (192), 303/110/36 (128), 66/30/17 (64); second version
+                  with `heads=14`: 300/200/118, 238/108/60, 66/34/20.
+                """,
+            Ours = """
+                Left out: the recycling of the first version (clustering with random noise) and its compact positions. Where no text
+                row stands out, the last one rates.
+                """,
+            Licence = "the authors' code: Apache-2.0",
+            Checked = "the authors' code: same choices, rows and logits, without recycling",
+        },
+    };
 
     public override string Name =>
         $"sparsevlm:layers={_layers},keep={string.Join('/', Places().Select(place => _keep[place].ToString(CultureInfo.InvariantCulture)))}"

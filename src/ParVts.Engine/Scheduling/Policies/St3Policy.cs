@@ -44,7 +44,28 @@ internal sealed class St3Policy : VisualTokenPolicy
             new("anneal", "0.8", "a share from 0 to 1", "at the i-th thinning this share, to the power i, of a layer's visual keys stays, rounded down"),
             new("every", "4", "a whole number of at least 1", "decode steps from one thinning to the next"),
         ],
-        parameters => new St3Policy(parameters));
+        parameters => new St3Policy(parameters))
+    {
+        Page = new()
+        {
+            Title = "ST3",
+            Acts = "entry of `start` and every `stride` layers on; every `every` decode steps",
+            Cache = "a little less in each group of layers, and shrinking while decoding",
+            Idea = """
+                Visual tokens matter less with every layer and with every token that is written: thin them along both.
+                """,
+            Rule = """
+                - At the i-th cut (i from 1) the last prompt row's probabilities in the layer before, mean over heads, rank the
+                  visual rows; max(`floor`, ⌊N·`keep`^i⌋) stay, N being the visual rows that entered the decoder.
+                - At every `every`-th decode step, its row computed, each layer ranks its visual keys by that row's own
+                  probabilities there, mean over heads. At the i-th thinning max(min(`floor`, G), ⌊G·`anneal`^i⌋) stay, G being the
+                  layer's visual keys after the prefill.
+                """,
+            Ours = "The rule as it stands here and its defaults: the publication was not readable to us.",
+            Licence = "no code of the authors was at hand",
+            Checked = "a reference of our own alone",
+        },
+    };
 
     public override string Name => $"st3:start={_start.Value},{_text}";
 

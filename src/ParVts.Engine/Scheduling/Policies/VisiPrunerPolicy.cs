@@ -54,7 +54,42 @@ internal sealed class VisiPrunerPolicy : VisualTokenPolicy
             new("consecutive", "false", "true or false", "the two quiet layers before the exit must follow each other, as the paper says"),
             new("drop_shallow_kv", "false", "true or false", "after the prefill the shallow layers' visual keys and values go (paper, table 2)"),
         ],
-        parameters => new VisiPrunerPolicy(parameters));
+        parameters => new VisiPrunerPolicy(parameters))
+    {
+        Page = new()
+        {
+            Title = "VisiPruner",
+            Acts = "layers before `shallow` (masks), one middle layer (filter), a deep one (exit)",
+            Cache = "full up to the layer that filters, then the tokens that stay, none behind the exit",
+            Idea = """
+                Shallow layers do not need what visual tokens say, a few middle layers read a few of them, deep layers none. Where
+                these stages begin is measured in each request.
+                """,
+            Rule = """
+                - *Shallow*, layers before `shallow`: visual columns count in the softmax's denominator and add no value. In layer 0
+                  that holds for visual and text rows, and text rows add the removed mass times the value of the first visual row (a
+                  sink); in the other shallow layers it holds for text rows only.
+                - Layer `shallow` is dense. From the next one on, except the last, the last prompt row is measured. O is its
+                  attention output before the output projection, `c_j` the part of it that visual row j gives, over all heads:
+                  `cos_j` is the cosine of O and `O − c_j`, and `norm_j = ‖c_j‖`.
+                - *Filter*, once: the first layer with some `cos_j` below `tcos` runs in full; from the next layer's entry on the
+                  rows with `norm_j` above `tnorm` stay. It may never happen.
+                - *Exit*: a layer after that is quiet when every `cos_j` is at least `texit`. After two quiet layers, not
+                  necessarily one after the other, the visual rows that are left leave at the next layer's entry.
+                - Decode steps are ordinary: they see every visual key that a layer still holds; with `drop_shallow_kv=true` the
+                  shallow layers hold none.
+                - Published for LLaVA-1.5-7B: about 10 tokens stay, filtering near layer 15, exit near 24; −53.9 % of the visual
+                  FLOPs.
+                """,
+            Ours = """
+                Nothing. Where the paper and its reference differ, the defaults follow the reference; `mask_visual=all` and
+                `consecutive=true` are the paper's text. The reference's variant for 13B models (layer 0 without a sink) is left
+                out.
+                """,
+            Licence = "the authors' code: Apache-2.0",
+            Checked = "the authors' code: same choices, rows and logits",
+        },
+    };
 
     public override string Name =>
         $"visipruner:shallow={_shallow.Value},{_thresholds}" + (_maskAll ? ",mask_visual=all" : "")

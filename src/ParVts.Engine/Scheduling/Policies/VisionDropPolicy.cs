@@ -32,7 +32,31 @@ internal sealed class VisionDropPolicy : VisualTokenPolicy
             new("contextual", "6/5/4/3", "as many counts", "tokens that the others become"),
             new("layers", "8/16/24", "layers, ascending, as 8/16/24", "where tokens leave and merge (the default is of 32 layers, scaled to the model's)"),
         ],
-        parameters => new VisionDropPolicy(parameters));
+        parameters => new VisionDropPolicy(parameters))
+    {
+        Page = new()
+        {
+            Title = "VisionDrop",
+            Acts = "before the decoder, then entries of `layers`",
+            CompactPositions = true,
+            Cache = "in each stage the tokens that are left then; no decoder layer is full",
+            Idea = """
+                Text is a poor judge of visual tokens, since it looks at the ones near to it. Let visual tokens judge each other, in
+                several stages, and merge what is not chosen.
+                """,
+            Rule = """
+                - Before the decoder: VisionZip, with the first of `dominant` and of `contextual`.
+                - At the entry of each of `layers`, from that layer's own norm and projections: probabilities of the visual rows as
+                  queries over the causal sequence, mean over heads, then over those rows. The `dominant` highest stay.
+                - The others become `contextual` rows as in VisionZip, by cosine of this layer's keys (after RoPE, mean over KV
+                  heads); what is merged are the hidden rows.
+                - Needs a vision tower with a class token (CLIP); a model with another tower is refused.
+                """,
+            Ours = "Nothing.",
+            Licence = "the authors' code: Apache-2.0",
+            Checked = "the authors' code: same choices, rows and logits",
+        },
+    };
 
     public override string Name => $"visiondrop:{_text},layers={_layers}";
 
@@ -66,7 +90,8 @@ internal sealed class VisionDropPolicy : VisualTokenPolicy
         if (stage < 0 || rows.Length == 0)
             return;
         int place = _layers.Places[stage] + 1;
-        float[] attention = state.AttentionAtEntry(rows);
+        state.ProbeEntry(rows);
+        float[] attention = state.RowScores.ToArray();
         float[] scores = [.. rows.Select(row => attention[row])];
         int[] labels = state.VisualLabels();
         var builder = new RowMapBuilder();

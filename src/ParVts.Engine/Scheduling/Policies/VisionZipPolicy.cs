@@ -23,7 +23,31 @@ internal sealed class VisionZipPolicy : VisualTokenPolicy
             new("dominant", "54", "a whole number of at least 1", "tokens that stay of each picture, the class token counted"),
             new("contextual", "10", "a whole number", "tokens that the others become"),
         ],
-        parameters => new VisionZipPolicy(parameters));
+        parameters => new VisionZipPolicy(parameters))
+    {
+        Page = new()
+        {
+            Title = "VisionZip",
+            Acts = "before the decoder",
+            CompactPositions = true,
+            Cache = "prefix, the tokens that are left and text in every layer",
+            Idea = """
+                The vision tower itself gathers what a picture says in a few tokens: keep those, and merge the others by likeness.
+                """,
+            Rule = """
+                - Dominant: the class token itself, first, and the `dominant`−1 patches that it looks at most (sum over heads, in
+                  the block whose output feeds the projector), in raster order.
+                - Contextual: among the others, `contextual` targets at stride max(1, others÷`contextual`); each other one joins the
+                  target of highest cosine (that block's head-mean keys). A contextual token is its target plus the mean of those
+                  that joined; it comes after the dominant ones.
+                - Published: 54+10, 108+20, 162+30.
+                - Needs a vision tower with a class token (CLIP); a model with another tower is refused.
+                """,
+            Ours = "Nothing.",
+            Licence = "the authors' code: Apache-2.0",
+            Checked = "the authors' code: same choices, rows and logits",
+        },
+    };
 
     public override string Name => $"visionzip:dominant={_dominant},contextual={_contextual}";
 

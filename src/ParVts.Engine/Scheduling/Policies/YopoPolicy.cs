@@ -39,7 +39,31 @@ internal sealed class YopoPolicy : VisualTokenPolicy
             new("heads", "", "a JSON file of [layers][heads] zeros and ones", "heads of 0 are off for visual tokens; without a file all are on"),
             new("tail", "drop", "drop or mask", "from the cut on visual tokens leave (ours), or only count in the denominator, as in the reference"),
         ],
-        parameters => new YopoPolicy(parameters));
+        parameters => new YopoPolicy(parameters))
+    {
+        Page = new()
+        {
+            Title = "YOPO",
+            Acts = "every layer before `cut`; entry of `cut`",
+            Cache = "full before `cut`, no visual token from it on (`tail=mask`: full)",
+            Idea = """
+                Visual tokens need less computation than text: near neighbours, a part of the MLP, some heads, and nothing at all in
+                deep layers.
+                """,
+            Rule = """
+                - A visual row sees the prefix and the `window`×`window` square of visual tokens round it, in both directions;
+                  nothing else.
+                - Visual rows use the first ⌊f÷`mlp`⌋ of the MLP's f inner channels.
+                - For a head that is off in `heads`, probabilities on visual columns are zero after the softmax, without
+                  renormalisation, in prefill and decode; visual rows get nothing from it.
+                - From `cut` on: visual rows leave (`tail=drop`), or every visual column counts in the denominator alone
+                  (`tail=mask`).
+                """,
+            Ours = "`tail=drop`. The reference masks, which computes the same rows at full cost.",
+            Licence = "the authors' code: MIT",
+            Checked = "the authors' code: same choices, rows and logits, with `tail=mask`",
+        },
+    };
 
     public override string Name =>
         $"yopo:window={_window},cut={_cut.Value},mlp={_mlp}" + (_file.Length > 0 ? $",heads={_file}" : "") + (_mask ? ",tail=mask" : "");
