@@ -89,7 +89,7 @@ public class CoViPalTests
         Broken("[n, 2·D] or [n, D] was expected", TensorToWrite.Of("w1.weight", new float[8]), Matrix("w2.weight", 1, 8));
         Broken("has the shape [4]; [3] was expected", Matrix("w1.weight", 3, 8), Matrix("w2.weight", 1, 3), TensorToWrite.Of("w1.bias", new float[4]));
         Broken("is of type F64", Matrix("w1.weight", 3, 8), TensorToWrite.Of("w2.weight", new double[3], 1, 3));
-        Assert.That(() => PolicyRegistry.Create("covipal:keep=3"), Throws.TypeOf<PolicyException>().With.Message.Contain("write covipal:scorer=FILE.safetensors"));
+        Assert.That(() => PolicyRegistry.Create("covipal:keep=3").Bind(new PolicyModel(4, 48)), Throws.TypeOf<PolicyException>().With.Message.Contain("write covipal:scorer=FILE.safetensors"));
 
         void Broken(string message, params TensorToWrite[] tensors)
         {

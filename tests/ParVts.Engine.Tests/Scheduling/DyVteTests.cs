@@ -147,7 +147,7 @@ public class DyVteTests
         Refused<PolicyException>(file, layers: 4, hidden: 32, "has routers of width 128; the model's rows have 32 elements, which takes 64");
         Refused<PolicyException>(file, layers: 5, hidden: 64, "has routers for 4 layers; the model has 5");
         Refused<PolicyException>(file, layers: 3, hidden: 64, "has routers for 4 layers; the model has 3");
-        Assert.That(() => PolicyRegistry.Create("dyvte"), Throws.TypeOf<PolicyException>().With.Message.Contain("write dyvte:routers=FILE.safetensors"));
+        Assert.That(() => PolicyRegistry.Create("dyvte").Bind(new PolicyModel(4, 48)), Throws.TypeOf<PolicyException>().With.Message.Contain("write dyvte:routers=FILE.safetensors"));
         Assert.That(
             () => PolicyRegistry.Create($"dyvte:routers={file},threshold=1.5"),
             Throws.TypeOf<PolicyException>().With.Message.Contain("threshold is a number from 0 to 1"));

@@ -96,10 +96,10 @@ public class ViCaTests
     }
 
     [Test]
-    public void A_second_turn_and_a_second_picture_equal_one_pass()
+    public void A_second_turn_and_a_second_picture_equal_one_pass([Values("attend", "skip")] string prefix)
     {
         using var model = new TinyModel(7);
-        string policy = $"vica:layers={string.Join('/', Named(model))}";
+        string policy = $"vica:layers={string.Join('/', Named(model))},prefix={prefix}";
         Prompt both = model.Prompt(images: 2);
         Prompt first = model.Engine.CreatePrompt(both.Ids[..both.ImageStarts[1]], [both.Images[0]]);
         using Session session = model.Engine.CreateSession(policy);
@@ -117,6 +117,20 @@ public class ViCaTests
         Assert.That(text.Result.CachedTokens, Is.EqualTo(both.Length + 1));
         Assert.That(text.Result.Trace.KvRowsByLayer, Is.EqualTo(stored.Select(rows => rows + 4).ToArray()));
         Near(model.Run(third, policy, 2).Logits[1], text.Logits[1], "text behind it");
+    }
+
+    [Test]
+    public void Another_question_about_a_picture_looks_at_it_again([Values("attend", "skip")] string prefix)
+    {
+        using var model = new TinyModel(8);
+        string policy = $"vica:layers={string.Join('/', Named(model))},prefix={prefix}";
+        Prompt first = model.Prompt();
+        Prompt other = model.Engine.CreatePrompt([.. first.Ids[..(first.ImageStarts[0] + model.Visual)], 3, 9, 4], first.Images);
+        using Session session = model.Engine.CreateSession(policy);
+        model.Run(session, first, 2);
+        Run reused = model.Run(session, other, 2);
+        Assert.That(reused.Result.CachedTokens, Is.EqualTo(first.ImageStarts[0]), "layers hold different rows of the picture");
+        Near(model.Run(other, policy, 2).Logits[1], reused.Logits[1], "another question");
     }
 
     [TestCase(32, "vica:layers=0/1/7/8/9/10/11/14")]

@@ -14,17 +14,10 @@ internal sealed class CoViPalPolicy : VisualTokenPolicy
     private readonly TokenBudget _keep;
     private int _rowTile = 1;
     private int _hiddenSize;
-    private PolicyWeights? _weights;
-    private StoredTensor? _inner;
-    private StoredTensor? _outer;
-    private float[] _innerBias = [];
-    private float _outerBias;
 
     private CoViPalPolicy(PolicyParameters parameters)
     {
         _file = parameters.Text("scorer");
-        if (_file.Length == 0)
-            throw new PolicyException("policy 'covipal' needs its scorer; write covipal:scorer=FILE.safetensors");
         _keep = parameters.Budget("keep");
     }
 
@@ -38,7 +31,27 @@ internal sealed class CoViPalPolicy : VisualTokenPolicy
                 "the scorer (its form and names are ours): w1.weight [n, 2·D], or [n, D] for visual tokens alone, w2.weight [1, n]; w1.bias [n], w2.bias [1] if any"),
             new("keep", "0.25", TokenBudget.Allowed, "visual tokens that stay, all pictures together (ours)"),
         ],
-        parameters => new CoViPalPolicy(parameters));
+        parameters => new CoViPalPolicy(parameters))
+    {
+        Page = new()
+        {
+            Title = "CoViPAL",
+            Acts = "before the decoder",
+            Cache = "prefix, the tokens that stay and text in every layer",
+            Idea = """
+                Shallow layers do not yet know which visual tokens matter. A small module that was trained to foretell deep layers'
+                attention does.
+                """,
+            Rule = """
+                - S = p(H_v, H_t): the module scores every visual token from visual and text tokens as they would enter the decoder.
+                - The `keep` tokens of highest score stay, in raster order.
+                - Ours: S_j = W2·GELU(W1·[v_j, m] + b1) + b2, with m the mean of the text rows; of v_j alone where W1 is D wide.
+                """,
+            Ours = "The module's inner form, and so its tensors' names: we could read that it is a small classifier of both kinds of tokens, not how it is built, and the authors' weights will not load. Also the default of `keep`, which rows are text (those behind the picture), and that positions stay.",
+            Licence = "no code of the authors was at hand",
+            Checked = "its equation in float64, with random weights",
+        },
+    };
 
     public override string Name => $"covipal:scorer={_file},keep={_keep}";
 
@@ -48,22 +61,12 @@ internal sealed class CoViPalPolicy : VisualTokenPolicy
 
     public override void Bind(PolicyModel model)
     {
+        if (_file.Length == 0)
+            throw new PolicyException("policy 'covipal' needs its scorer; write covipal:scorer=FILE.safetensors");
         _rowTile = model.RowTile;
         _hiddenSize = model.HiddenSize;
-        _weights = PolicyWeights.Open(_file);
-        _inner = _weights.Find("w1.weight");
-        _outer = _weights.Find("w2.weight");
-        if (_inner.Shape.Length != 2)
-            throw Wrong(_inner, "[n, 2·D] or [n, D]");
-        if (!_outer.Shape.SequenceEqual([1, _inner.Shape[0]]))
-            throw Wrong(_outer, $"[1, {_inner.Shape[0]}]");
-        _innerBias = Bias("w1.bias", (int)_inner.Shape[0]);
-        _outerBias = Bias("w2.bias", 1)[0];
-        if (_inner.Shape[1] != _hiddenSize && _inner.Shape[1] != 2L * _hiddenSize)
-        {
-            throw new PolicyException(
-                $"policy 'covipal': {_file} has a scorer of width {_inner.Shape[1]}; the model's rows have {_hiddenSize} elements, which takes {2L * _hiddenSize}, or {_hiddenSize} without text");
-        }
+        using PolicyWeights weights = PolicyWeights.Open(_file);
+        Find(weights);
     }
 
     public override void OnVisionTokens(ScheduleState state)
@@ -73,36 +76,27 @@ internal sealed class CoViPalPolicy : VisualTokenPolicy
             return;
         int keep = _keep.Count(rows.Length, state.Rows.Count - rows.Length, _rowTile);
         float[] hidden = state.HiddenRows(rows);
-        float[] scores = hidden.Length > 0 ? Score(hidden, Context(state)) : new float[rows.Length];
+        float[] scores = hidden.Length > 0 ? Score(state, hidden) : new float[rows.Length];
         int[] alive = state.AliveVisual();
         state.Keep([.. Selection.Top(scores, keep).Select(place => alive[place])], "the scorer's score", alive, scores);
     }
 
-    // What the text and the bias add to every token's inner values.
-    private float[] Context(ScheduleState state)
-    {
-        float[] context = [.. _innerBias];
-        int[] text = state.TextRowNumbers();
-        if (_inner!.Shape[1] == _hiddenSize || text.Length == 0)
-            return context;
-        TensorPrimitives.Add(context, _weights!.Multiply(_inner, _hiddenSize, state.Mean(text)), context);
-        return context;
-    }
-
     // One inner value of all tokens after the other, so that the module's width costs no memory.
-    private float[] Score(float[] hidden, float[] context)
+    private float[] Score(ScheduleState state, float[] hidden)
     {
+        using PolicyWeights weights = PolicyWeights.Open(_file);
+        Scorer scorer = Find(weights);
+        float[] outer = weights.Read(scorer.Outer);
+        float[] context = Context(state, weights, scorer);
         float[] scores = new float[hidden.Length / _hiddenSize];
-        Array.Fill(scores, _outerBias);
+        Array.Fill(scores, scorer.OuterBias);
         float[] values = new float[scores.Length];
-        float[] weights = new float[_hiddenSize];
-        float[] outer = new float[context.Length];
-        _weights!.Read(_outer!, 0, 0, outer);
+        float[] row = new float[_hiddenSize];
         for (int place = 0; place < outer.Length; place++)
         {
-            _weights.Read(_inner!, place, 0, weights);
+            weights.Read(scorer.Inner, place, 0, row);
             for (int token = 0; token < values.Length; token++)
-                values[token] = TensorPrimitives.Dot(weights, hidden.AsSpan(token * _hiddenSize, _hiddenSize)) + context[place];
+                values[token] = TensorPrimitives.Dot(row, hidden.AsSpan(token * _hiddenSize, _hiddenSize)) + context[place];
             PolicyWeights.Gelu(values);
             TensorPrimitives.MultiplyAdd(values, outer[place], scores, scores);
         }
@@ -110,17 +104,44 @@ internal sealed class CoViPalPolicy : VisualTokenPolicy
         return scores;
     }
 
-    private float[] Bias(string name, int length)
+    // What the text and the bias add to every token's inner values.
+    private float[] Context(ScheduleState state, PolicyWeights weights, in Scorer scorer)
     {
-        if (!_weights!.TryFind(name, out StoredTensor? bias))
+        int[] text = state.TextRowNumbers();
+        if (scorer.Inner.Shape[1] == _hiddenSize || text.Length == 0)
+            return scorer.InnerBias;
+        float[] context = weights.Multiply(scorer.Inner, _hiddenSize, state.Mean(text));
+        TensorPrimitives.Add(context, scorer.InnerBias, context);
+        return context;
+    }
+
+    private Scorer Find(PolicyWeights weights)
+    {
+        StoredTensor inner = weights.Find("w1.weight");
+        StoredTensor outer = weights.Find("w2.weight");
+        if (inner.Shape.Length != 2)
+            throw Wrong(inner, "[n, 2·D] or [n, D]");
+        if (!outer.Shape.SequenceEqual([1, inner.Shape[0]]))
+            throw Wrong(outer, $"[1, {inner.Shape[0]}]");
+        if (inner.Shape[1] != _hiddenSize && inner.Shape[1] != 2L * _hiddenSize)
+        {
+            throw new PolicyException(
+                $"policy 'covipal': {_file} has a scorer of width {inner.Shape[1]}; the model's rows have {_hiddenSize} elements, which takes {2L * _hiddenSize}, or {_hiddenSize} without text");
+        }
+
+        return new Scorer(inner, Bias(weights, "w1.bias", (int)inner.Shape[0]), outer, Bias(weights, "w2.bias", 1)[0]);
+    }
+
+    private float[] Bias(PolicyWeights weights, string name, int length)
+    {
+        if (!weights.Has(name))
             return new float[length];
-        if (!bias.Shape.SequenceEqual([length]))
-            throw Wrong(bias, $"[{length}]");
-        float[] values = new float[length];
-        _weights.Read(bias, 0, 0, values);
-        return values;
+        StoredTensor bias = weights.Find(name);
+        return bias.Shape.SequenceEqual([length]) ? weights.Read(bias) : throw Wrong(bias, $"[{length}]");
     }
 
     private ModelFormatException Wrong(StoredTensor tensor, string expected) =>
         new(_file, tensor.Name, $"has the shape [{string.Join(", ", tensor.Shape)}]; {expected} was expected");
+
+    private readonly record struct Scorer(StoredTensor Inner, float[] InnerBias, StoredTensor Outer, float OuterBias);
 }

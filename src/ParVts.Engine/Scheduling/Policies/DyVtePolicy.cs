@@ -15,15 +15,12 @@ internal sealed class DyVtePolicy : VisualTokenPolicy
     private readonly string _file;
     private readonly string _thresholdText;
     private readonly float _lead;
-    private PolicyWeights? _weights;
-    private Router[] _routers = [];
+    private string _prefix = "";
     private int _hiddenSize;
 
     private DyVtePolicy(PolicyParameters parameters)
     {
         _file = parameters.Text("routers");
-        if (_file.Length == 0)
-            throw new PolicyException("policy 'dyvte' needs its routers; write dyvte:routers=FILE.safetensors");
         _thresholdText = parameters.Text("threshold");
         double threshold = parameters.Number("threshold", 0, 1);
 
@@ -41,7 +38,29 @@ internal sealed class DyVtePolicy : VisualTokenPolicy
                 "the routers, by the reference's names: model.visual_gates_router.LAYER.w1.weight [2048, 2·D] and .w2.weight [2, 2048]"),
             new("threshold", "0.5", "a number from 0 to 1", "a router exits above this probability; 0.5 is the published argmax, 1 never exits (ours)"),
         ],
-        parameters => new DyVtePolicy(parameters));
+        parameters => new DyVtePolicy(parameters))
+    {
+        Page = new()
+        {
+            Title = "DyVTE",
+            Acts = "every layer's entry but the first's, until the exit",
+            Cache = "full up to the layer whose router exits, no visual token behind it",
+            Idea = """
+                When text rows have taken in what they need, visual tokens do nothing more. The state of the text rows tells when.
+                """,
+            Rule = """
+                - After each layer its own router gets [m, t]: m the mean of all text rows but the last, t the last row, both as they
+                  leave the layer (the residual stream, under no norm).
+                - (stay, exit) = W2·GELU(W1·[m, t]), W1 of [2048, 2·D], W2 of [2, 2048], no biases, GELU by the error function.
+                - The first layer with exit > stay is the last that has visual rows: all of them leave at the next layer's entry. Earlier
+                  layers keep theirs, and decoding reads them. Nobody is asked in decode steps, or in turns without a picture.
+                - With fewer than two text rows nothing exits; in the authors' code the mean is then not a number.
+                """,
+            Ours = "`threshold` other than 0.5; what counts as text with several pictures: all rows behind the first that are not visual. Routers are read from one safetensors file; a prefix before `visual_gates_router` may be any, as may be the inner width. They run on the host, in float32.",
+            Licence = "the authors' code: none stated",
+            Checked = "the published equations in float64, with random routers; untested on the authors' weights",
+        },
+    };
 
     public override string Name => $"dyvte:routers={_file},threshold={_thresholdText}";
 
@@ -53,17 +72,18 @@ internal sealed class DyVtePolicy : VisualTokenPolicy
 
     public override void Bind(PolicyModel model)
     {
+        if (_file.Length == 0)
+            throw new PolicyException("policy 'dyvte' needs its routers; write dyvte:routers=FILE.safetensors");
         _hiddenSize = model.HiddenSize;
-        _weights = PolicyWeights.Open(_file);
-        string first = _weights.Names.FirstOrDefault(name => name.EndsWith(FirstRouter, StringComparison.Ordinal))
+        using PolicyWeights weights = PolicyWeights.Open(_file);
+        string first = weights.Names.FirstOrDefault(name => name.EndsWith(FirstRouter, StringComparison.Ordinal))
             ?? throw new ModelFormatException(_file, "model." + FirstRouter, "is not there; a file of DyVTE's routers was expected");
-        string prefix = first[..^"0.w1.weight".Length];
-        var routers = new List<Router>();
-        while (_weights.TryFind(Tensor(prefix, routers.Count, "w1"), out StoredTensor? inner))
-            routers.Add(Check(inner, _weights.Find(Tensor(prefix, routers.Count, "w2"))));
-        if (routers.Count != model.Layers)
-            throw new PolicyException($"policy 'dyvte': {_file} has routers for {routers.Count} layers; the model has {model.Layers}");
-        _routers = [.. routers];
+        _prefix = first[..^"0.w1.weight".Length];
+        int routers = 0;
+        while (weights.Has(Tensor(routers, "w1")))
+            Find(weights, routers++);
+        if (routers != model.Layers)
+            throw new PolicyException($"policy 'dyvte': {_file} has routers for {routers} layers; the model has {model.Layers}");
     }
 
     public override void BeforeLayer(ScheduleState state)
@@ -75,7 +95,7 @@ internal sealed class DyVtePolicy : VisualTokenPolicy
         int[] text = state.TextRowNumbers();
         if (text.Length < 2)
             return;
-        float[] logits = Ask(_routers[state.Layer - 1], [.. state.Mean(text.AsSpan(..^1)), .. state.Mean(text.AsSpan(^1..))]);
+        float[] logits = Ask(state.Layer - 1, [.. state.Mean(text.AsSpan(..^1)), .. state.Mean(text.AsSpan(^1..))]);
         float lead = logits[1] - logits[0];
         bool exits = lead > _lead;
         double margin = Math.Abs(lead - _lead);
@@ -86,16 +106,20 @@ internal sealed class DyVtePolicy : VisualTokenPolicy
             state.Keep([]);
     }
 
-    private float[] Ask(in Router router, float[] features)
+    private float[] Ask(int layer, float[] features)
     {
-        float[] inner = _weights!.Multiply(router.Inner, 0, features);
-        PolicyWeights.Gelu(inner);
-        return _weights.Multiply(router.Outer, 0, inner);
+        using PolicyWeights weights = PolicyWeights.Open(_file);
+        (StoredTensor inner, StoredTensor outer) = Find(weights, layer);
+        float[] values = weights.Multiply(inner, 0, features);
+        PolicyWeights.Gelu(values);
+        return weights.Multiply(outer, 0, values);
     }
 
-    private Router Check(StoredTensor inner, StoredTensor outer)
+    private (StoredTensor Inner, StoredTensor Outer) Find(PolicyWeights weights, int layer)
     {
-        if (inner.Shape.Length != 2 || outer.Shape.Length != 2 || outer.Shape[0] != 2 || outer.Shape[1] != inner.Shape[0])
+        StoredTensor inner = weights.Find(Tensor(layer, "w1"));
+        StoredTensor outer = weights.Find(Tensor(layer, "w2"));
+        if (inner.Shape.Length != 2 || !outer.Shape.SequenceEqual([2, inner.Shape[0]]))
         {
             throw new ModelFormatException(
                 _file, outer.Name,
@@ -108,11 +132,8 @@ internal sealed class DyVtePolicy : VisualTokenPolicy
                 $"policy 'dyvte': {_file} has routers of width {inner.Shape[1]}; the model's rows have {_hiddenSize} elements, which takes {2L * _hiddenSize}");
         }
 
-        return new Router(inner, outer);
+        return (inner, outer);
     }
 
-    private static string Tensor(string prefix, int layer, string matrix) =>
-        prefix + layer.ToString(CultureInfo.InvariantCulture) + "." + matrix + ".weight";
-
-    private readonly record struct Router(StoredTensor Inner, StoredTensor Outer);
+    private string Tensor(int layer, string matrix) => _prefix + layer.ToString(CultureInfo.InvariantCulture) + "." + matrix + ".weight";
 }

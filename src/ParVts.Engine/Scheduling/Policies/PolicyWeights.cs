@@ -1,4 +1,3 @@
-using System.Diagnostics.CodeAnalysis;
 using System.Numerics.Tensors;
 using System.Runtime.InteropServices;
 using ParVts.Engine.Compute.Cpu;
@@ -7,10 +6,10 @@ using ParVts.Engine.Formats;
 namespace ParVts.Engine.Scheduling.Policies;
 
 /// <summary>
-/// A trained policy's own tensors: a safetensors file that stays mapped, whose small matrices the host multiplies in float32. Any
-/// thread.
+/// A trained policy's own tensors: a mapped safetensors file, whose small matrices the host multiplies in float32. Nobody tells a policy
+/// when its session ends, so it opens the file whenever it asks something, and keeps nothing. Any thread.
 /// </summary>
-internal sealed unsafe class PolicyWeights
+internal sealed unsafe class PolicyWeights : IDisposable
 {
     // Far above any published module; what is allocated beside the mapping stays small.
     private const int MaxExtent = 1 << 20;
@@ -19,9 +18,6 @@ internal sealed unsafe class PolicyWeights
 
     private PolicyWeights(SafetensorsFile file) => _file = file;
 
-    // A policy ends with its session, and nobody tells it: the mapping goes when nothing refers to it.
-    ~PolicyWeights() => _file.Dispose();
-
     /// <summary>The tensors' names.</summary>
     public IEnumerable<string> Names => _file.Tensors.Keys;
 
@@ -29,21 +25,23 @@ internal sealed unsafe class PolicyWeights
     /// <exception cref="ModelFormatException">It is missing, or its header is wrong.</exception>
     public static PolicyWeights Open(string path) => new(SafetensorsFile.Open(path));
 
+    /// <inheritdoc/>
+    public void Dispose() => _file.Dispose();
+
+    /// <summary>There is a tensor of that name.</summary>
+    public bool Has(string name) => _file.Tensors.ContainsKey(name);
+
     /// <summary>A matrix or a vector of the file.</summary>
     /// <exception cref="ModelFormatException">It is not there, has another number of axes, is empty, or not of a type that is multiplied.</exception>
-    public StoredTensor Find(string name) =>
-        TryFind(name, out StoredTensor? tensor) ? tensor : throw new ModelFormatException(_file.Path, name, "is not there");
-
-    /// <summary>The same; false where it is not there.</summary>
-    public bool TryFind(string name, [NotNullWhen(true)] out StoredTensor? tensor)
+    public StoredTensor Find(string name)
     {
-        if (!_file.Tensors.TryGetValue(name, out tensor))
-            return false;
+        if (!_file.Tensors.TryGetValue(name, out StoredTensor? tensor))
+            throw new ModelFormatException(_file.Path, name, "is not there");
         if (tensor.Type is not (TensorType.F32 or TensorType.BF16 or TensorType.F16))
             throw new ModelFormatException(_file.Path, name, $"is of type {tensor.Type.Name()}; F32, BF16 or F16 was expected");
         if (tensor.Shape.Length is not (1 or 2) || tensor.Shape.Any(extent => extent is < 1 or > MaxExtent))
             throw new ModelFormatException(_file.Path, name, $"has the shape [{string.Join(", ", tensor.Shape)}]; a matrix or a vector was expected, of at most {MaxExtent} a side");
-        return true;
+        return tensor;
     }
 
     /// <summary>Widens a part of a matrix's row.</summary>
@@ -58,14 +56,19 @@ internal sealed unsafe class PolicyWeights
         if (matrix.Type == TensorType.F32)
         {
             new ReadOnlySpan<byte>(source, destination.Length * bytes).CopyTo(MemoryMarshal.AsBytes(destination));
-        }
-        else
-        {
-            fixed (float* start = destination)
-                Packing.Widen(source, matrix.Type, destination.Length, start);
+            return;
         }
 
-        GC.KeepAlive(this);
+        fixed (float* start = destination)
+            Packing.Widen(source, matrix.Type, destination.Length, start);
+    }
+
+    /// <summary>A vector of this file.</summary>
+    public float[] Read(StoredTensor vector)
+    {
+        float[] values = new float[vector.Shape[^1]];
+        Read(vector, 0, 0, values);
+        return values;
     }
 
     /// <summary>W·x, or of W the columns from <paramref name="from"/> on, as many as x has.</summary>

@@ -2,8 +2,7 @@ namespace ParVts.Engine.Scheduling.Policies;
 
 /// <summary>
 /// ViCA (arXiv 2602.07574): visual rows skip every layer; in a few layers the others look at keys and values that the layer's own norm and
-/// projections make of the projector's output. Needs no tensors beside an ordinary LLaVA checkpoint's, trained for it. Where no layer
-/// lets visual rows look, whether prefix rows do is a matter of the checkpoint: the reference's 7B model leaves attention out for them.
+/// projections make of the projector's output. It needs no tensors beside an ordinary LLaVA checkpoint's, trained to be run so.
 /// </summary>
 internal sealed class ViCaPolicy : VisualTokenPolicy
 {
@@ -29,7 +28,30 @@ internal sealed class ViCaPolicy : VisualTokenPolicy
                 "prefix", "attend", "attend or skip",
                 "rows before the picture attend in every layer, as the reference's 13B model does; or skip attention and get the MLP alone, as in its 7B model"),
         ],
-        parameters => new ViCaPolicy(parameters));
+        parameters => new ViCaPolicy(parameters))
+    {
+        Page = new()
+        {
+            Title = "ViCA",
+            Acts = "every layer",
+            Cache = "full in `layers`, no visual token elsewhere",
+            Idea = """
+                The projector's output already lies in the language model's space. Text can look at it as it is, in a few layers, and no
+                layer need compute it.
+                """,
+            Rule = """
+                - Visual rows enter no attention as queries and no MLP: they leave the last layer as the projector made them.
+                - In `layers` every row behind them sees their keys and values, made of the projector's output by that layer's own norm
+                  and projections, at their own positions. In all other layers they are not there, in prefill and decode.
+                - `prefix=skip`: rows before the first picture get no attention's output in any layer, only the MLP's; they give keys and
+                  values all the same. Rows of turns before the first picture's turn are not changed by it.
+                - The checkpoint is an ordinary LLaVA one, trained to be run so. The default is the published set for 7B.
+                """,
+            Ours = "`prefix=attend` as the default. The authors' code skips attention for the prefix of its 7B model, and not of its 13B and 2.7B ones.",
+            Licence = "the authors' code: Apache-2.0",
+            Checked = "a float64 decoder of our own on random models; untested on the authors' weights",
+        },
+    };
 
     public override string Name => $"vica:layers={_layers}" + (_skipsPrefix ? ",prefix=skip" : "");
 
