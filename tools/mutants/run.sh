@@ -148,6 +148,22 @@ mutant "the decoded token's position counts the rows that are left" $engine/Gene
 mutant "the trace counts half of the pairs' work" $engine/Scheduling/ScheduleTrace.cs \
     '2 * pairs * query' 'pairs * query' Own_schedule_dense_1
 
+# Policies with trained parts.
+require Text_sees_the_projectors Routers_decide_as_their Tokens_are_ranked_as_the
+readonly policies=$engine/Scheduling/Policies
+mutant "ViCA: every layer shows visual tokens" $policies/ViCaPolicy.cs \
+    'giveKeys: _layers.Values.Contains(state.Layer)' 'giveKeys: true' Text_sees_the_projectors
+mutant "ViCA: a prefix that skips attention looks" $engine/Scheduling/ScheduleState.Frozen.cs \
+    'if (!IsBlind(first))' '' Text_sees_the_projectors
+mutant "DyVTE: staying is the exit" $policies/DyVtePolicy.cs \
+    'logits[1] - logits[0]' 'logits[0] - logits[1]' Routers_decide_as_their
+mutant "DyVTE: the last row is averaged as well" $policies/DyVtePolicy.cs \
+    'state.Mean(text.AsSpan(..^1))' 'state.Mean(text)' Routers_decide_as_their
+mutant "DyVTE: the coming layer's router is asked" $policies/DyVtePolicy.cs \
+    'Ask(state.Layer - 1,' 'Ask(state.Layer,' Routers_decide_as_their
+mutant "CoViPAL: text meets the visual tokens' weights" $policies/CoViPalPolicy.cs \
+    'weights.Multiply(scorer.Inner, _hiddenSize,' 'weights.Multiply(scorer.Inner, 0,' Tokens_are_ranked_as_the
+
 # Kernels, on the simulated GPU.
 use ParVts.GpuSim.Tests
 require Product A_row_depends A_row_of_a_few Tiles_meet_no_bank_twice Norm Rows_move Rows_merge_and_fuse Embed Patchify

@@ -34,6 +34,14 @@ internal sealed class ScheduleMeasures(
         return mean;
     }
 
+    public override float[] Hidden(ReadOnlySpan<int> rows)
+    {
+        Require();
+        float[] hidden = new float[rows.Length * config.HiddenSize];
+        device.Download(Gather(RowSpace.Hidden, rows, workspace.Left), hidden.AsSpan());
+        return hidden;
+    }
+
     public override float[] KeyNorms()
     {
         Require();

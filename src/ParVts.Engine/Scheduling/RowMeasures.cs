@@ -30,6 +30,9 @@ internal abstract class RowMeasures
     /// <summary>[D]: the mean of the rows' residual stream.</summary>
     public abstract float[] Mean(ReadOnlySpan<int> rows);
 
+    /// <summary>[rows, D]: the rows' residual stream; empty in a plan.</summary>
+    public abstract float[] Hidden(ReadOnlySpan<int> rows);
+
     /// <summary>Of the layer before: the L1 norm of each row's keys, rotated, all KV heads together.</summary>
     public abstract float[] KeyNorms();
 
@@ -46,6 +49,8 @@ internal sealed class NoMeasures(ScheduleState state, int hiddenSize) : RowMeasu
     public override float[] SimilarityToMean(ReadOnlySpan<int> rows, ReadOnlySpan<int> averaged) => new float[rows.Length];
 
     public override float[] Mean(ReadOnlySpan<int> rows) => new float[hiddenSize];
+
+    public override float[] Hidden(ReadOnlySpan<int> rows) => [];
 
     public override float[] KeyNorms() => new float[state.Rows.Count];
 

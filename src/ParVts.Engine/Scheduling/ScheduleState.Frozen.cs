@@ -8,6 +8,7 @@ public sealed partial class ScheduleState
 {
     private readonly List<int> _computed = [];
     private bool _freeze;
+    private bool _blindPrefix;
     private int _mlpShare = 1;
 
     /// <summary>Visual rows are not computed in this layer.</summary>
@@ -30,13 +31,15 @@ public sealed partial class ScheduleState
     /// are, are there for the others (ShortV, arXiv 2504.00502), or not even that: then the layer's store does not hold them.
     /// </summary>
     /// <param name="giveKeys">Others may look at them.</param>
+    /// <param name="blindPrefix">Rows before the first picture look at nothing here: of this layer they get the MLP alone.</param>
     /// <exception cref="PolicyException">Two paths are running.</exception>
-    public void FreezeVisual(bool giveKeys = true)
+    public void FreezeVisual(bool giveKeys = true, bool blindPrefix = false)
     {
         if (Rows.Paths.Contains(RowPath.Rest))
             throw new PolicyException($"a policy freezes visual rows at layer {Layer}, where two paths are running");
         _freeze = true;
         FrozenGiveKeys = giveKeys;
+        _blindPrefix = blindPrefix;
     }
 
     /// <summary>The part of the MLP's inner channels that visual rows use in this layer: the first 1 / n of them; 1 for all.</summary>
@@ -69,10 +72,8 @@ public sealed partial class ScheduleState
         }
 
         IsFrozen = _computed.Count < Rows.Count;
-        if (IsFrozen && FrozenGiveKeys)
+        if (IsFrozen)
             SetFrozenPlan();
-        else if (IsFrozen)
-            Plan.SetCausal(_computed.Count, CachedRows);
     }
 
     /// <summary>Rows whose keys <see cref="ProbeEntry"/> stored for a moment, at most.</summary>
@@ -84,21 +85,30 @@ public sealed partial class ScheduleState
     /// <summary>What key <paramref name="key"/> of this prefill is.</summary>
     internal RowRole KeyRole(int key) => Rows.RoleOf(IsFrozen && !FrozenGiveKeys ? _computed[key] : key);
 
-    // The computed rows as they are packed: runs of neighbours, each seeing all keys before it and its own causally.
+    // The computed rows as they are packed: runs of neighbours in the store, each seeing all keys before it and its own causally.
+    // Rows of no segment see nothing.
     private void SetFrozenPlan()
     {
         Plan.Clear();
         int cached = CachedRows;
         for (int first = 0; first < _computed.Count;)
         {
+            int key = Key(first);
             int end = first + 1;
-            while (end < _computed.Count && _computed[end] == _computed[end - 1] + 1)
+            while (end < _computed.Count && Key(end) == key + end - first && IsBlind(end) == IsBlind(first))
                 end++;
-            int key = cached + _computed[first];
-            Plan.AddSegment(first, end);
-            Plan.AddRange(new KeyRange(0, key, KeyRule.Full));
-            Plan.AddRange(new KeyRange(key, key + end - first, KeyRule.Diagonal));
+            if (!IsBlind(first))
+            {
+                Plan.AddSegment(first, end);
+                Plan.AddRange(new KeyRange(0, key, KeyRule.Full));
+                Plan.AddRange(new KeyRange(key, key + end - first, KeyRule.Diagonal));
+            }
+
             first = end;
         }
+
+        int Key(int computed) => cached + (FrozenGiveKeys ? _computed[computed] : computed);
+
+        bool IsBlind(int computed) => _blindPrefix && Rows.RoleOf(_computed[computed]) == RowRole.Prefix;
     }
 }

@@ -48,6 +48,13 @@ public sealed partial class ScheduleState
         return Measures.Mean(rows);
     }
 
+    /// <summary>The rows' residual stream, [rows, D]; empty where a run is only planned. Otherwise as <see cref="Similarity"/>.</summary>
+    public float[] HiddenRows(ReadOnlySpan<int> rows)
+    {
+        RequireUnchanged(rows);
+        return rows.IsEmpty ? [] : Measures.Hidden(rows);
+    }
+
     /// <summary>
     /// The L1 norm of each row's keys in the layer before, rotated, all KV heads together. Otherwise as <see cref="Similarity"/>.
     /// </summary>

@@ -37,6 +37,9 @@ public enum PolicyNeeds
 /// <param name="RowTile">Rows that the device works on at a time (<see cref="Compute.ComputeDevice.RowTile"/>).</param>
 public sealed record PolicyModel(int Layers, int RowTile)
 {
+    /// <summary>Elements of a decoder row.</summary>
+    public int HiddenSize { get; init; } = 1;
+
     /// <summary>Query heads of a decoder layer.</summary>
     public int Heads { get; init; } = 1;
 
