@@ -7,7 +7,7 @@ namespace ParVts.Engine.Compute.Cuda;
 /// <summary>What models' runs compile, so that it can be compiled beforehand. Any thread.</summary>
 public static class KernelCatalog
 {
-    private static readonly string[] s_plain = ["decisions.cu", "pages.cu", "paths.cu", "rows.cu", "sample.cu", "select.cu"];
+    private static readonly string[] s_plain = ["decisions.cu", "pages.cu", "paths.cu", "rows.cu", "sample.cu", "select.cu", "similarity.cu", "sums.cu"];
 
     // What published models of the family have: text and vision heads, query heads to a KV head.
     private static readonly int[] s_headDims = [64, 72, 80, 96, 128];
