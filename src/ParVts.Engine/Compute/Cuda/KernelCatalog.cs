@@ -56,9 +56,10 @@ public static class KernelCatalog
             }
         }
 
-        // Norms that stay float32, copies of rows with room behind them, and the table of rotary positions.
+        // Norms and the attention of a row that is looked into, which stay float32, copies of rows with room behind them, and the table of rotary positions.
         Macro wide = CudaDevice.Element(TensorType.F32);
         ids.Add(new KernelId("norm.cu", "", wide));
+        ids.Add(new KernelId("decode_combine.cu", "", wide));
         ids.Add(new KernelId("activation.cu", "", wide, new Macro("FUNCTION", -1)));
         ids.Add(new KernelId("rope_store.cu", ""));
         return ids;
