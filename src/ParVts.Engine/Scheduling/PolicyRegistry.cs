@@ -34,7 +34,7 @@ public static class PolicyRegistry
         DensePolicy.Info, ParVtsPolicy.Info, ClassPrunePolicy.Info, FastVPolicy.Info, VtwPolicy.Info, RandomPolicy.Info,
         GridPolicy.Info, VisiPrunerPolicy.Info, ShortVPolicy.Info, ZspaPrunePolicy.Info, VisionDropPolicy.Info, FolderPolicy.Info,
         St3Policy.Info, YopoPolicy.Info, PyramidDropPolicy.Info, SparseVlmPolicy.Info, VisionZipPolicy.Info, DivPrunePolicy.Info,
-        DartPolicy.Info, ToMePolicy.Info, PruMergePolicy.Info,
+        DartPolicy.Info, ToMePolicy.Info, PruMergePolicy.Info, KnockoutPolicy.Info,
     ];
 
     /// <summary>The policy of that name.</summary>
