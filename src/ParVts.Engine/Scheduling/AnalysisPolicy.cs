@@ -101,7 +101,7 @@ internal sealed class AnalysisPolicy(VisualTokenPolicy policy) : VisualTokenPoli
             (float[] cosines, float[] norms) = state.ValueScores();
             figures = figures with
             {
-                Deviation = 1.0 - _visual.Min(row => cosines[row]),
+                Deviation = Math.Max(0, 1.0 - _visual.Min(row => cosines[row])),
                 LargestNorm = _visual.Max(row => norms[row]),
                 MeanNorm = _visual.Average(row => norms[row]),
             };

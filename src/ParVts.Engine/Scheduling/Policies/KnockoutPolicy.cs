@@ -4,7 +4,8 @@ namespace ParVts.Engine.Scheduling.Policies;
 
 /// <summary>
 /// Attention knock-out (arXiv 2304.14767; of visual tokens: 2411.18620): in a range of layers rows of one kind may not look at visual
-/// rows, and nothing else changes. It saves next to nothing: it is there to find out in which layers information flows.
+/// rows, and nothing else changes; a visual row still sees itself, unless the mask comes after the softmax. Pictures of earlier turns count
+/// as text. It saves next to nothing: it is there to find out in which layers information flows.
 /// </summary>
 internal sealed class KnockoutPolicy : VisualTokenPolicy
 {
