@@ -164,6 +164,19 @@ mutant "DyVTE: the coming layer's router is asked" $policies/DyVtePolicy.cs \
 mutant "CoViPAL: text meets the visual tokens' weights" $policies/CoViPalPolicy.cs \
     'weights.Multiply(scorer.Inner, _hiddenSize,' 'weights.Multiply(scorer.Inner, 0,' Tokens_are_ranked_as_the
 
+# What an analysis measures and knocks out.
+require Figures_are_those_of_the_equations Every_row_sees_what_it_may New_tokens_are_forbidden Visual_tokens_that_do_not_see
+mutant "an analysis watches the first row" $engine/Scheduling/AnalysisPolicy.cs \
+    'state.Watch([state.Rows.Count - 1],' 'state.Watch([0],' Figures_are_those_of_the_equations
+mutant "an analysis forgets the last layer" $engine/Scheduling/AnalysisPolicy.cs \
+    'state.Step == 0 &&' 'state.Step < 0 &&' Figures_are_those_of_the_equations
+mutant "a knocked-out row loses itself" $engine/Scheduling/Policies/KnockoutPolicy.cs \
+    'else if (queries == keys)' 'else if (queries.Start < 0)' Every_row_sees_what_it_may
+mutant "a knock-out before the softmax is one after it" $engine/Scheduling/Policies/KnockoutPolicy.cs \
+    'else if (_after)' 'else' Every_row_sees_what_it_may
+mutant "new tokens look at what the question may not" $engine/Scheduling/Policies/KnockoutPolicy.cs \
+    'public override bool PlansSteps => ForText;' 'public override bool PlansSteps => false;' New_tokens_are_forbidden
+
 # Kernels, on the simulated GPU.
 use ParVts.GpuSim.Tests
 require Product A_row_depends A_row_of_a_few Tiles_meet_no_bank_twice Norm Rows_move Rows_merge_and_fuse Embed Patchify

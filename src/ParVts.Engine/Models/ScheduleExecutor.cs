@@ -74,12 +74,17 @@ internal sealed class ScheduleExecutor(ComputeDevice device) : IDisposable
 
     /// <summary>Where the attention writes its log-sum-exp: nowhere, unless something is measured with it.</summary>
     public Tensor LogSumExp(DecoderWorkspace workspace, ScheduleState state) =>
-        state.ProbedRows.Length > 0 || state.WantsValues || state.HeadProbedRows.Length > 0 ? workspace.LogSumExp.Slice(0, state.QueryCount) : default;
+        state.ProbedRows.Length > 0 || state.WantsValues || state.HeadProbedRows.Length > 0 || state.WatchedGroups.Count > 0
+            ? workspace.LogSumExp.Slice(0, state.QueryCount) : default;
 
     /// <summary>Measures what the policy asked for, between attention and MLP; returns the FLOPs that the measuring itself counted.</summary>
     public long Measure(DecoderWorkspace workspace, in KvLayer kv, ScheduleState state, float scale)
     {
         long before = device.Counters.Flops;
+
+        // Before what a policy probes, whose scores stay on the device until they are asked for.
+        if (state.WatchedGroups.Count > 0)
+            WatchRows(workspace, kv, state, scale);
         if (state.ProbedRows.Length > 0)
             ProbeRows(workspace, kv, state, scale);
         if (state.WantsValues)
@@ -221,16 +226,34 @@ internal sealed class ScheduleExecutor(ComputeDevice device) : IDisposable
 
     private void ProbeRows(DecoderWorkspace workspace, in KvLayer kv, ScheduleState state, float scale)
     {
+        Probe(workspace, kv, state, state.ProbedRows, scale);
+        int cached = state.CachedRows;
+        state.SetRowScores(cached, scores => device.Download<float>(Part(workspace.Scores, cached, scores.Length), scores));
+    }
+
+    private void WatchRows(DecoderWorkspace workspace, in KvLayer kv, ScheduleState state, float scale)
+    {
+        float[][] watched = new float[state.WatchedGroups.Count][];
+        for (int group = 0; group < watched.Length; group++)
+        {
+            Probe(workspace, kv, state, state.WatchedGroups[group], scale);
+            watched[group] = new float[state.Rows.Count];
+            device.Download<float>(Part(workspace.Scores, state.CachedRows, watched[group].Length), watched[group]);
+        }
+
+        state.SetWatched(watched);
+    }
+
+    // Rows are named by their place in the batch; a frozen layer's queries are fewer.
+    private void Probe(DecoderWorkspace workspace, in KvLayer kv, ScheduleState state, ReadOnlySpan<int> named, float scale)
+    {
         int rows = state.QueryCount;
         if (state.KeyCount != state.Rows.Count)
             throw new PolicyException($"a policy probes layer {state.Layer}, whose store does not hold the visual rows");
-        Span<int> asked = Numbers(state.ProbedRows.Length);
+        Span<int> asked = Numbers(named.Length);
         for (int i = 0; i < asked.Length; i++)
-            asked[i] = QueryOf(state, state.ProbedRows[i]);
-
+            asked[i] = QueryOf(state, named[i]);
         Probe(workspace, kv, state.Plan, workspace.Query.Slice(0, rows), workspace.LogSumExp.Slice(0, rows), asked, scale);
-        int cached = state.CachedRows;
-        state.SetRowScores(cached, scores => device.Download<float>(Part(workspace.Scores, cached, scores.Length), scores));
     }
 
     // The place of a row among those that the layer computes.

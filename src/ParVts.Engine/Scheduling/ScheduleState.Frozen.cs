@@ -55,6 +55,9 @@ public sealed partial class ScheduleState
         _mlpShare = share;
     }
 
+    /// <summary>The layer's store will hold keys of the visual rows, as far as policies have spoken.</summary>
+    internal bool HoldsVisualKeys => !_freeze || FrozenGiveKeys;
+
     /// <summary>Every policy has spoken: what is frozen follows from the rows that are left.</summary>
     internal void Settle()
     {

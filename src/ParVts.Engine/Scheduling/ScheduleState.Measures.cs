@@ -7,6 +7,7 @@ public sealed partial class ScheduleState
     private Action<float[]>? _readValueSums;
     private bool _valuesMeasured;
     private float[][] _headScores = [];
+    private int[][] _watchedGroups = [];
 
     /// <summary>Measures rows for policies.</summary>
     internal RowMeasures Measures { get; set; } = null!;
@@ -133,6 +134,28 @@ public sealed partial class ScheduleState
 
     internal void SetHeadScores(float[][] scores) => _headScores = scores;
 
+    /// <summary>The groups of rows that this layer watches.</summary>
+    internal IReadOnlyList<int[]> WatchedGroups => _watchedGroups;
+
+    /// <summary>
+    /// What <see cref="Watch"/> asked for in the layer before: for each group, its rows' probability of each row, mean over heads, then over
+    /// the group's rows. Empty where a run is only planned.
+    /// </summary>
+    internal IReadOnlyList<float[]> Watched { get; private set; } = [];
+
+    /// <summary>
+    /// Asks that this layer measure the attention of groups of rows, whatever policies probe (<see cref="Probe"/>). The layer waits for the
+    /// device: for analyses, not for policies.
+    /// </summary>
+    internal void Watch(params int[][] groups)
+    {
+        foreach (int[] group in groups)
+            RequireRows(group);
+        _watchedGroups = groups;
+    }
+
+    internal void SetWatched(float[][] scores) => Watched = scores;
+
     /// <summary>A value probe was made, or planned.</summary>
     /// <param name="read">Fetches A of each row, B of each row, and S; null for zeros.</param>
     internal void SetValueSums(Action<float[]>? read)
@@ -148,6 +171,7 @@ public sealed partial class ScheduleState
         _valuesMeasured = WantsValues;
         WantsValues = false;
         HeadProbedRows = [];
+        _watchedGroups = [];
     }
 
     private void RequireUnchanged(ReadOnlySpan<int> rows)

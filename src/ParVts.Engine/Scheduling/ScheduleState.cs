@@ -308,6 +308,8 @@ public sealed partial class ScheduleState
         WantsValues = _valuesMeasured = false;
         HeadProbedRows = [];
         _headScores = [];
+        _watchedGroups = [];
+        Watched = [];
         trace.Begin(Rows, cachedTokens, tokens, labels);
     }
 
@@ -395,6 +397,8 @@ public sealed partial class ScheduleState
     {
         if (Change != RowChange.None)
             throw new PolicyException($"two policies change the rows at the entry of layer {Layer}");
+        if (_ownRanges)
+            throw new PolicyException($"a policy changes the rows at the entry of layer {Layer} after another has said who sees whom; let it act first");
         Change = change;
         _sourceRows = Rows.Count;
         _sources.Clear();

@@ -148,6 +148,8 @@ internal sealed class PolicyHarness
 
         public override float[] Mean(ReadOnlySpan<int> rows) => throw new NotSupportedException();
 
+        public override float[] Hidden(ReadOnlySpan<int> rows) => throw new NotSupportedException();
+
         public override float[] KeyNorms() => [.. Names(state).Select(given.KeyNorm)];
 
         public override void ProbeEntry(ReadOnlySpan<int> rows)

@@ -96,6 +96,15 @@ internal sealed class VisiPrunerPolicy : VisualTokenPolicy
         $"visipruner:shallow={_shallow.Value},{_thresholds}" + (_maskAll ? ",mask_visual=all" : "")
         + (_consecutive ? ",consecutive=true" : "") + (_dropShallow ? ",drop_shallow_kv=true" : "");
 
+    /// <summary>Layers before it are masked; valid after <see cref="Bind"/>.</summary>
+    internal int Shallow => _shallow.Value;
+
+    /// <summary>A layer filters below this cosine.</summary>
+    internal float FilterThreshold => _tcos;
+
+    /// <summary>A layer is quiet from this cosine on.</summary>
+    internal float ExitThreshold => _texit;
+
     public override PolicyNeeds Needs => PolicyNeeds.Values;
 
     public override bool SizesAreKnown => false;
