@@ -91,7 +91,7 @@ mutant "the log-sum-exp weighs the wrong path" $engine/Compute/Cpu/RowMoves.cs \
 mutant "mass over all keys, not the path's visual ones" $engine/Models/ScheduleExecutor.cs \
     'rows.RoleOf(row) == RowRole.Visual && rows.Paths[row] == rows.Paths[before]' 'true' Own_schedule_parvts_4
 mutant "the lowest scores stay" $engine/Scheduling/Selection.cs \
-    'keys[b].CompareTo(keys[a])' 'keys[a].CompareTo(keys[b])' Ties_go_to_the_lower_index
+    '(ulong)~Ordered(scores[place])' '(ulong)Ordered(scores[place])' Ties_go_to_the_lower_index
 mutant "the device keeps the lowest scores" $engine/Compute/Cpu/Ranking.cs \
     '(int)bits < 0 ? ~bits : bits | 0x8000_0000' '(int)bits < 0 ? bits : ~bits & 0x7FFF_FFFF' Own_schedule_cls_prune_1
 mutant "what was chosen is told by what stood for it" $engine/Scheduling/ScheduleState.Choices.cs \
@@ -148,9 +148,55 @@ mutant "the decoded token's position counts the rows that are left" $engine/Gene
 mutant "the trace counts half of the pairs' work" $engine/Scheduling/ScheduleTrace.cs \
     '2 * pairs * query' 'pairs * query' Own_schedule_dense_1
 
+# The methods' rules, one by one.
+require VisiPruner_ ShortV_ ZspaPrune_ VisionDrop_ Folder_ St3_ Yopo_ PyramidDrop_ SparseVlm_ VisionZip_ DivPrune_ Dart_ Tome_ PruMerge_ Max_min_takes \
+    Others_join Pairs_merge Two_policies_run A_mask_survives The_cache_is_what_the_trace_says Keeping_all_equals Decoding_equals_replaying \
+    A_second_turn_equals Another_question_about_the_same_picture_is_answered A_decode_step_under Published_numbers_fit
+readonly policies=$engine/Scheduling/Policies
+mutant "VisiPruner: quiet layers need not follow each other" $policies/VisiPrunerPolicy.cs \
+    '_quiet + 1 : _consecutive ? 0 : _quiet;' '_quiet + 1 : _quiet;' VisiPruner_leaves_after
+mutant "VisiPruner: quiet layers must follow each other" $policies/VisiPrunerPolicy.cs \
+    '_quiet + 1 : _consecutive ? 0 : _quiet;' '_quiet + 1 : 0;' VisiPruner_leaves_after
+mutant "VisiPruner: the first layer that is not masked is probed" $policies/VisiPrunerPolicy.cs \
+    'state.Layer > _shallow.Value && state.Layer <' 'state.Layer >= _shallow.Value && state.Layer - 1 <' VisiPruner_
+mutant "VisiPruner: decode steps see no shallow values" $policies/VisiPrunerPolicy.cs \
+    'if (!_dropShallow || state.Step != 0)' 'if (state.Step != 0)' The_cache_is_what_the_trace_says
+mutant "ShortV: the layer behind is frozen" $policies/ShortVPolicy.cs \
+    '_layers.Values.Contains(state.Layer)' '_layers.Values.Contains(state.Layer - 1)' ShortV_
+mutant "ZSPAPrune: the core is all" $policies/ZspaPrunePolicy.cs '(int)Math.Round(_core * keep)' 'keep' ZspaPrune_
+mutant "VisionDrop: a stage takes the numbers of the one before" $policies/VisionDropPolicy.cs \
+    'int place = _layers.Places[stage] + 1;' 'int place = _layers.Places[stage];' VisionDrop_
+mutant "FOLDER: what the class token looks at is folded first" $policies/FolderPolicy.cs \
+    'row => (float)_alpha' 'row => -(float)_alpha' Folder_
+mutant "ST3: cuts are counted from 0" $policies/St3Policy.cs '_stride + 1;' '_stride;' St3_cuts
+mutant "ST3: the cache is thinned by place" $policies/St3Policy.cs '_scores[i] = attention[visual[i]];' '_scores[i] = -i;' St3_thins
+mutant "YOPO: visual rows see what is before them" $policies/YopoPolicy.cs \
+    'keys.Role == RowRole.Visual && keys.Start == queries.Start;' 'false;' Yopo_
+mutant "YOPO: heads that are off look at the picture while decoding" $policies/YopoPolicy.cs \
+    'KeyRule.Full, value), switches: true, sets);' 'KeyRule.Full, value), switches: false, sets);' Decoding_equals_replaying
+mutant "PyramidDrop: shares of what is left" $policies/PyramidDropPolicy.cs '_first * amount' 'visual * amount' PyramidDrop_
+mutant "SparseVLM: text rows rate that the picture does not speak to" $policies/SparseVlmPolicy.cs \
+    'shares[place] > mean' 'shares[place] < mean' SparseVlm_
+mutant "SparseVLM: nobody has to leave" $policies/SparseVlmPolicy.cs 'visual.Length - 1));' 'visual.Length));' SparseVlm_
+mutant "VisionZip: the class token is not counted" $policies/VisionZipPolicy.cs \
+    'Math.Min(dominant, patches) - 1);' 'Math.Min(dominant, patches));' VisionZip_
+mutant "VisionZip: those who join are added, not averaged" $engine/Scheduling/ContextualMerge.cs \
+    '1f / members.Length' '1f' Others_join
+mutant "DivPrune: the first is the token nearest to another" $engine/Scheduling/MaxMin.cs \
+    'nearest[token] = Math.Min(nearest[token], 1f - similarity[token * n + other]);' \
+    'nearest[token] = Math.Min(nearest[token], similarity[token * n + other]);' Max_min_takes
+mutant "DART: the most similar stay" $policies/DartPolicy.cs 'scores.Add(-similarity[place]);' 'scores.Add(similarity[place]);' Dart_
+mutant "ToMe: a merged row counts once" $policies/ToMePolicy.cs 'MathF.Log(members.Length)' '0f * members.Length' Tome_
+mutant "ToMe: ties go to the higher row" $engine/Scheduling/PairMerge.cs '.ThenBy(i => i)' '.ThenByDescending(i => i)' Pairs_merge
+mutant "PruMerge: a nearer fence" $policies/PruMergePolicy.cs 'third + 1.5 *' 'third + 0.5 *' PruMerge_
+mutant "a choice takes a mask away" $engine/Scheduling/ScheduleState.Frozen.cs \
+    $'            SetRangesPlan(_ranges);' $'            _ = _ranges;' A_mask_survives
+mutant "a probe stays where its row was" $engine/Scheduling/ScheduleState.cs 'row = now;' '_ = now;' Two_policies_run
+mutant "another question takes what an unmasked one would see" $engine/Generation/CachedTurns.cs \
+    'bool whole = ordinary;' 'bool whole = true;' Another_question_about_the_same_picture_is_answered
+
 # Policies with trained parts.
 require Text_sees_the_projectors Routers_decide_as_their Tokens_are_ranked_as_the
-readonly policies=$engine/Scheduling/Policies
 mutant "ViCA: every layer shows visual tokens" $policies/ViCaPolicy.cs \
     'giveKeys: _layers.Values.Contains(state.Layer)' 'giveKeys: true' Text_sees_the_projectors
 mutant "ViCA: a prefix that skips attention looks" $engine/Scheduling/ScheduleState.Frozen.cs \

@@ -397,8 +397,6 @@ public sealed partial class ScheduleState
     {
         if (Change != RowChange.None)
             throw new PolicyException($"two policies change the rows at the entry of layer {Layer}");
-        if (_ownRanges)
-            throw new PolicyException($"a policy changes the rows at the entry of layer {Layer} after another has said who sees whom; let it act first");
         Change = change;
         _sourceRows = Rows.Count;
         _sources.Clear();

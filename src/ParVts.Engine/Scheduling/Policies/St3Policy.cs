@@ -104,7 +104,9 @@ internal sealed class St3Policy : VisualTokenPolicy
     {
         if (state.Step == 0)
         {
-            _entered = [.. Enumerable.Range(0, state.Layers).Select(layer => state.VisualRows(layer).Length)];
+            Array.Resize(ref _entered, state.Layers);
+            for (int layer = 0; layer < state.Layers; layer++)
+                _entered[layer] = state.VisualRows(layer).Length;
             return;
         }
 
