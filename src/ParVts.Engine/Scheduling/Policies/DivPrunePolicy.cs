@@ -16,7 +16,28 @@ internal sealed class DivPrunePolicy : VisualTokenPolicy
         "keeps the visual tokens that differ most from each other; the others never enter the decoder",
         "DivPrune, arXiv 2503.02175",
         [new("keep", "0.098", TokenBudget.Allowed, "visual tokens that stay, all pictures together")],
-        parameters => new DivPrunePolicy(parameters));
+        parameters => new DivPrunePolicy(parameters))
+    {
+        Page = new()
+        {
+            Title = "DivPrune",
+            Acts = "before the decoder",
+            CompactPositions = true,
+            Cache = "prefix, the tokens that stay and text in every layer",
+            Idea = """
+                Importance scores keep many tokens that say the same. Choose the most different ones, and nothing is left without a
+                near relative.
+                """,
+            Rule = """
+                - Distances are 1 less the cosine of projected visual tokens. The first token is the one farthest from its nearest
+                  neighbour; each next one is the token whose nearest chosen one is farthest, until `keep` are chosen. They stay in
+                  raster order.
+                """,
+            Ours = "Nothing.",
+            Licence = "the authors' code: a non-commercial licence, and nothing is taken from it",
+            Checked = "the authors' code: same choices, rows and logits",
+        },
+    };
 
     public override string Name => $"divprune:keep={_keep}";
 

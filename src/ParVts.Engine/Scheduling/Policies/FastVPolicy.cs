@@ -26,7 +26,26 @@ internal sealed class FastVPolicy : VisualTokenPolicy
             new("layer", "3", "a layer, from 1 to the last", "from whose entry on the others are gone (the default is of 32 layers, scaled to the model's)"),
             new("keep", "0.5", TokenBudget.Allowed, "visual tokens that stay, all pictures together"),
         ],
-        parameters => new FastVPolicy(parameters));
+        parameters => new FastVPolicy(parameters))
+    {
+        Page = new()
+        {
+            Title = "FastV",
+            Acts = "entry of `layer`",
+            Cache = "full before `layer`, then the tokens that stay",
+            Idea = """
+                Behind the first layers, most visual tokens get hardly any attention. Those that the end of the prompt looks at say
+                what matters.
+                """,
+            Rule = """
+                - In layer `layer`−1 the last prompt row's probabilities over all keys are averaged over heads.
+                - At the entry of `layer` the `keep` visual rows of highest average stay, in raster order.
+                """,
+            Ours = "Nothing.",
+            Licence = "the authors' code: no licence is given, and nothing is taken from it",
+            Checked = "the authors' code: same choices, rows and logits, of the prefill",
+        },
+    };
 
     public override string Name => $"fastv:layer={_layer.Value},keep={_keep}";
 

@@ -21,7 +21,25 @@ internal sealed class RandomPolicy : VisualTokenPolicy
             new("seed", "0", "a whole number from 0", "the same seed keeps the same places"),
             VisualChoice.Parameters[1],
         ],
-        parameters => new RandomPolicy(parameters));
+        parameters => new RandomPolicy(parameters))
+    {
+        Page = new()
+        {
+            Title = "Random choice",
+            Acts = "before the decoder",
+            Cache = "prefix, the tokens that stay and text in every layer",
+            Idea = """
+                What a method gains over chance, at the same number of tokens.
+                """,
+            Rule = """
+                - Each visual token draws a number from SplitMix64, seeded with `seed`; the `keep` lowest stay. The same seed keeps
+                  the same places on every machine.
+                """,
+            Ours = "All of it: a baseline.",
+            Licence = "ours",
+            Checked = "a reference of our own alone",
+        },
+    };
 
     public override string Name => $"random:keep={_choice.Keep},seed={_seed}{_choice.Suffix}";
 
