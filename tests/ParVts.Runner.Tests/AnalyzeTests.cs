@@ -56,15 +56,15 @@ public sealed class AnalyzeTests
         [
             .. run.GetProperty("trace").GetProperty("events").EnumerateArray().Where(e => e.GetProperty("kind").GetString() is "select" or "leave"),
         ];
+        int? filter = moved.Length > 0 ? moved[0].GetProperty("layer").GetInt32() - 1 : null;
+        int? exit = moved.Where(e => e.GetProperty("kind").GetString() == "leave").Select(e => (int?)e.GetProperty("layer").GetInt32()).FirstOrDefault();
         using (Assert.EnterMultipleScope())
         {
             Assert.That(layers[0].GetProperty("largest_deviation").ValueKind, Is.EqualTo(JsonValueKind.Null), "values are masked there");
             Assert.That(layers[0].GetProperty("mass_last_row").GetDouble(), Is.Positive);
             Assert.That(layers[3].GetProperty("largest_deviation").GetDouble(), Is.Positive);
-            Assert.That(Number(request, "filter_layer"), Is.EqualTo(moved.Length == 0 ? null : moved[0].GetProperty("layer").GetInt32() - 1));
-            Assert.That(
-                Number(request, "exit_layer"),
-                Is.EqualTo(moved.Where(e => e.GetProperty("kind").GetString() == "leave").Select(e => (int?)e.GetProperty("layer").GetInt32()).FirstOrDefault()));
+            Assert.That(Number(request, "filter_layer"), Is.EqualTo(filter));
+            Assert.That(Number(request, "exit_layer"), Is.EqualTo(exit));
         }
     }
 

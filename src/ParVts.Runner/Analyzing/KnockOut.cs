@@ -21,12 +21,12 @@ internal sealed partial record KnockOut(string Text, string Policy)
 
         string from = match.Groups["from"].Value;
         string to = match.Groups["to"] is { Success: true, Value: var last } ? last : from;
-        return new KnockOut(text, $"knockout:from={from},to={to},direction={match.Groups["who"]},mask={(match.Groups["after"].Success ? "after" : "before")}");
+        return new KnockOut(text, $"knockout:from={from},to={to},direction={match.Groups["who"].Value},mask={(match.Groups["after"].Success ? "after" : "before")}");
     }
 
     /// <summary>The policy string of a policy with this knock-out; a policy moves its rows first.</summary>
     public string With(string policy) => policy == "dense" ? Policy : $"{policy}+{Policy}";
 
-    [GeneratedRegex("^(?<who>text-visual|visual-visual|both):(?<from>[0-9]{1,6})(-(?<to>[0-9]{1,6}))?(?<after>:after)?$", RegexOptions.ExplicitCapture)]
+    [GeneratedRegex("^(?<who>text-visual|visual-visual|both):(?<from>[0-9]{1,6})(-(?<to>[0-9]{1,6}))?(?<after>:after)?$", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Form();
 }

@@ -79,7 +79,7 @@ internal sealed class AnalyzeCommand
             command.Options.Add(option);
         }
 
-        command.SetAction(options.Run);
+        command.SetAction(parse => options.Run(parse));
         return command;
     }
 
@@ -97,6 +97,8 @@ internal sealed class AnalyzeCommand
         using var analyzer = new Analyzer(engine, policy, visiPruner, knockOuts, parse.GetValue(_maxTokens));
         List<RequestAnalysis> requests = Ask(analyzer, questions, engine);
         var analysis = new Analysis(analyzer.Policy, visiPruner, knockOuts, requests);
+        if (!analysis.Layers.Any())
+            throw new UsageException($"policy '{analysis.Policy}' keeps no visual tokens' keys in any layer: there is nothing to measure");
         Write(parse, analysis);
         if (requests.Count == questions.Count)
             return (int)ExitCode.Done;

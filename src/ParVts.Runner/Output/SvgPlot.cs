@@ -11,7 +11,7 @@ namespace ParVts.Runner.Output;
 internal sealed class SvgPlot
 {
     /// <summary>Colours that people tell apart, in the order of their use.</summary>
-    public static readonly string[] Colors = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+    public static IReadOnlyList<string> Colors { get; } = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
     private readonly StringBuilder _svg = new();
     private SvgBox _box;
