@@ -61,6 +61,7 @@ killers=(
     Compact_positions_run_without_gaps Several_pictures_share_or_split_the_budget Auto_fills_whole_tiles
     Without_a_class_token_the_stand_in A_wrong_file_is_refused A_plan_is_refused_while_the_session_works
     Freezing_goes_together_with_choosing A_probe_before_a_layer_sees Reading_choices_back_late_changes_nothing
+    Similarities_are Heads_are_averaged
 )
 # require TEST...: the unchanged sources build, and pass these tests of the project.
 require() {
@@ -223,6 +224,11 @@ mutant "a knock-out before the softmax is one after it" $engine/Scheduling/Polic
 mutant "new tokens look at what the question may not" $engine/Scheduling/Policies/KnockoutPolicy.cs \
     'public override bool PlansSteps => ForText;' 'public override bool PlansSteps => false;' New_tokens_are_forbidden
 
+mutant "a row of zeros is like nothing but itself" $engine/Compute/Cpu/RowMeasures.cs \
+    'divisor > 0 ? line[j] / divisor : 0f' 'line[j] / divisor' Similarities_are
+mutant "heads are added, not averaged" $engine/Compute/Cpu/RowMeasures.cs \
+    'TensorPrimitives.Divide(mean, heads, mean);' '' Heads_are_averaged
+
 # Kernels, on the simulated GPU.
 use ParVts.GpuSim.Tests
 require Product A_row_depends A_row_of_a_few Tiles_meet_no_bank_twice Norm Rows_move Rows_merge_and_fuse Embed Patchify
@@ -288,7 +294,8 @@ mutant "attention: tiles go on beyond their diagonal" $tiles \
     'end = min(end, start + tile.place + tile.rows);' '' Path_tiles_cost
 mutant "attention: keys lie unswizzled" $attention '#define SWIZZLE(row) ((row) & 7)' '#define SWIZZLE(row) 0' No_access_meets
 
-require Decode_attention A_step_reads Rows_are_rotated Kept_keys Probes_are_the_plans Value_probes
+require Decode_attention A_step_reads Rows_are_rotated Kept_keys Probes_are_the_plans Value_probes Similarities_are A_pairs_similarity \
+    Heads_are_averaged Sizes_of_rows Keys_are_read A_readback
 mutant "rows behind the length are read" kernels/pages.cuh \
     'row < rows ? 16 : 0' '16' Decode_attention
 mutant "what was summed before is not rescaled" kernels/decode_attention.cu \
@@ -319,6 +326,25 @@ mutant "probabilities are not squared" kernels/probe.cu \
     'fmaf(p * p, lengths[k]' 'fmaf(p, lengths[k]' Value_probes
 mutant "a probe forgets the keys' biases" kernels/probe.cu \
     '(view.key_bias ? view.key_bias[at] : 0.0f) - lse[(long long)(lse_of_rows ? row.row : first_row' '0.0f - lse[(long long)(lse_of_rows ? row.row : first_row' Probes_are_the_plans
+mutant "rows are overwritten while they are compared" kernels/similarity.cu \
+    $'        __syncthreads();\n    }\n\n    put_norms(x_norms' $'    }\n\n    put_norms(x_norms' Similarities_are
+mutant "rows that are not there are compared" kernels/similarity.cu \
+    'next[i] = row < count ? load4' 'next[i] = row >= 0 ? load4' Similarities_are
+mutant "a norm forgets half of its row" kernels/similarity.cu \
+    'offset < LANES; offset <<= 1' 'offset < LANES / 2; offset <<= 1' Similarities_are
+mutant "a row of zeros is like something" kernels/similarity.cu \
+    'norms > 0.0f ? sums[i][j] / norms : 0.0f' 'sums[i][j] / norms' Similarities_are
+mutant "a mean forgets the last head" kernels/sums.cu \
+    'head < heads; head++' 'head + 1 < heads; head++' Heads_are_averaged
+mutant "the end of a row has no size" kernels/sums.cu \
+    'column < columns; column += 4 * THREADS' 'column + 4 <= columns; column += 4 * THREADS' Sizes_of_rows
+mutant "keys are read as if they lay without padding" kernels/rope_store.cu \
+    'const element* page = pages[stored / PAGE] + stored % PAGE * DIM;' 'const element* page = pages[stored / PAGE] + stored % PAGE * HEAD_DIM;' \
+    Keys_are_read
+mutant "a readback is looked at before it is there" $engine/Compute/Cuda/CudaDevice.Measures.cs \
+    '_copied.Synchronize();' '' A_readback_is_of
+mutant "a readback's memory goes while it is written" $engine/Compute/Cuda/CudaDevice.Measures.cs \
+    'if (_isUnderWay)' 'if (!_isUnderWay)' A_readback_that_is_disposed
 
 # What goes wrong, and what is left behind.
 require Session,1 Prefill,1 CloseSession,1 CloseEngine,1 Two_sessions_of The_plan_is_held Each_compiler_call
@@ -336,11 +362,13 @@ mutant "free memory is not looked at" $engine/Compute/MemoryPlan.cs 'missing > 0
 mutant "a compiler's program is left behind" $cuda/Compilation/KernelCompiler.cs '_ = _api.DestroyProgram(&program);' '' Each_compiler_call
 
 # Whole runs on the simulated GPU.
-require Path_A_is_the_run A_prefill_neither_waits The_cache_is_what_the_trace Decoding_is_as_near Tiles_that_nobody_sees Every_kernel_is_named
+require Path_A_is_the_run A_prefill_neither_waits A_decision_is_read_back The_cache_is_what_the_trace Decoding_is_as_near Tiles_that_nobody_sees Every_kernel_is_named
 mutant "a run ignores path B" $engine/Models/ScheduleExecutor.cs \
     'device.FusePaths(workspace.Hidden, first, second, weights);' '' Path_A_is_the_run
 mutant "a run reads a choice back at once" $engine/Models/ScheduleExecutor.cs \
     'if (!_defers || state.Pending.Count' 'if (_defers || state.Pending.Count' A_prefill_neither_waits
+mutant "a decision waits for the whole layer" $engine/Compute/Cuda/CudaDevice.Measures.cs \
+    '_copied.Synchronize();' '_stream.Synchronize();' A_decision_is_read_back
 mutant "a run asks who leaves, though all do" $engine/Scheduling/ScheduleState.cs \
     'if (!visual.IsEmpty)' 'if (visual.Length >= 0)' A_prefill_neither_waits
 mutant "positions of rows that the device chose stay behind" $engine/Models/ScheduleExecutor.cs \
