@@ -142,7 +142,7 @@ public sealed class AnalyzeTests
     public void LogarithmicAxesEndAtPowersOfTen()
     {
         var axis = SvgAxis.Logarithmic([0, 0.003, 0.2]);
-        Assert.That(axis.Ticks(), Is.EqualTo([0.001, 0.01, 0.1, 1]).Within(1e-9));
+        Assert.That(axis.Ticks(), Is.EqualTo([0.001, 0.01, 0.1, 1.0]).Within(1e-9));
         Assert.That(axis.Share(0.01), Is.EqualTo(1.0 / 3).Within(1e-9));
     }
 
