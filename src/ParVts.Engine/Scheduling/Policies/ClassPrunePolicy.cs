@@ -12,7 +12,10 @@ internal sealed class ClassPrunePolicy : VisualTokenPolicy
         "keeps the visual tokens that the vision tower's class token looks at most; the others never enter the decoder",
         "the criterion of ParVTS, arXiv 2511.18875, as a baseline (ours)",
         VisualChoice.Parameters,
-        parameters => new ClassPrunePolicy(parameters));
+        parameters => new ClassPrunePolicy(parameters))
+    {
+        Budget = budget => $"keep={budget.Count}",
+    };
 
     public override string Name => $"cls-prune:keep={_choice.Keep}{_choice.Suffix}";
 

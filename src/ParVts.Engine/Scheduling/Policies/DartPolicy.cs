@@ -30,7 +30,10 @@ internal sealed class DartPolicy : VisualTokenPolicy
             new("visual_pivots", "4", "a whole number of at least 1", "visual tokens that stay as pivots"),
             new("text_pivots", "4", "a whole number", "text rows behind the picture that serve as pivots"),
         ],
-        parameters => new DartPolicy(parameters));
+        parameters => new DartPolicy(parameters))
+    {
+        Budget = budget => $"keep={budget.Count}",
+    };
 
     public override string Name => $"dart:layer={_layer.Value},keep={_keep},visual_pivots={_visualPivots},text_pivots={_textPivots}";
 

@@ -16,7 +16,10 @@ internal sealed class DivPrunePolicy : VisualTokenPolicy
         "keeps the visual tokens that differ most from each other; the others never enter the decoder",
         "DivPrune, arXiv 2503.02175",
         [new("keep", "0.098", TokenBudget.Allowed, "visual tokens that stay, all pictures together")],
-        parameters => new DivPrunePolicy(parameters));
+        parameters => new DivPrunePolicy(parameters))
+    {
+        Budget = budget => $"keep={budget.Count}",
+    };
 
     public override string Name => $"divprune:keep={_keep}";
 

@@ -26,7 +26,10 @@ internal sealed class FastVPolicy : VisualTokenPolicy
             new("layer", "3", "a layer, from 1 to the last", "from whose entry on the others are gone (the default is of 32 layers, scaled to the model's)"),
             new("keep", "0.5", TokenBudget.Allowed, "visual tokens that stay, all pictures together"),
         ],
-        parameters => new FastVPolicy(parameters));
+        parameters => new FastVPolicy(parameters))
+    {
+        Budget = budget => $"keep={budget.Count}",
+    };
 
     public override string Name => $"fastv:layer={_layer.Value},keep={_keep}";
 

@@ -30,7 +30,10 @@ internal sealed class FolderPolicy : VisualTokenPolicy
             new("keep", "192", TokenBudget.Allowed, "visual tokens that are left of each picture"),
             new("alpha", "5", "a number of at least 0", "how much the class token's attention weighs against similarity"),
         ],
-        parameters => new FolderPolicy(parameters));
+        parameters => new FolderPolicy(parameters))
+    {
+        Budget = budget => $"keep={budget.Count}",
+    };
 
     public override string Name => $"folder:keep={_keep},alpha={_alphaText}";
 

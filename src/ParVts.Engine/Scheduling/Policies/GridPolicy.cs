@@ -12,7 +12,10 @@ internal sealed class GridPolicy : VisualTokenPolicy
         "keeps visual tokens at even distances; the others never enter the decoder",
         "a baseline (ours)",
         VisualChoice.Parameters,
-        parameters => new GridPolicy(parameters));
+        parameters => new GridPolicy(parameters))
+    {
+        Budget = budget => $"keep={budget.Count}",
+    };
 
     public override string Name => $"grid:keep={_choice.Keep}{_choice.Suffix}";
 

@@ -55,6 +55,7 @@ internal sealed class ParVtsPolicy : VisualTokenPolicy
         ],
         parameters => new ParVtsPolicy(parameters))
     {
+        Budget = budget => $"keep={budget.Count}",
         Settings = (parameters, model) =>
             from migrate in LayerParameter.Choices(parameters, "migrate", minimum: 0, model)
             from fuse in parameters.IsGiven("fuse") || migrate == 0 ? [parameters.Text("fuse")] : s_fusions

@@ -30,7 +30,10 @@ internal sealed class PyramidDropPolicy : VisualTokenPolicy
             new("layers", "8/16/24", "layers, ascending, as 8/16/24", "where tokens leave (the default is of 32 layers, scaled to the model's)"),
             new("keep", "0.5/0.25/0.125", "for each layer a count, or a share below 1 of all visual tokens, rounded down", "visual tokens that stay"),
         ],
-        parameters => new PyramidDropPolicy(parameters));
+        parameters => new PyramidDropPolicy(parameters))
+    {
+        Budget = budget => "keep=" + budget.Counts("layers", stage => budget.CountOf(Math.Pow(budget.Share, stage + 1))),
+    };
 
     public override string Name => $"pyramiddrop:layers={_layers},keep={_keepText}";
 

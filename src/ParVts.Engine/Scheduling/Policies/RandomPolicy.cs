@@ -21,7 +21,10 @@ internal sealed class RandomPolicy : VisualTokenPolicy
             new("seed", "0", "a whole number from 0", "the same seed keeps the same places"),
             VisualChoice.Parameters[1],
         ],
-        parameters => new RandomPolicy(parameters));
+        parameters => new RandomPolicy(parameters))
+    {
+        Budget = budget => $"keep={budget.Count}",
+    };
 
     public override string Name => $"random:keep={_choice.Keep},seed={_seed}{_choice.Suffix}";
 

@@ -19,7 +19,10 @@ internal sealed class ShortVPolicy : VisualTokenPolicy
                 "layers", "31/29/30/28/0/26/27/25/24/22/23/21/2/3/20/18/17/12/19", "layers, each once, as 3/1/2",
                 "the frozen layers, the least important first (the default is of 32 layers, scaled to the model's)"),
         ],
-        parameters => new ShortVPolicy(parameters));
+        parameters => new ShortVPolicy(parameters))
+    {
+        Budget = WriteLayers,
+    };
 
     public override string Name => $"shortv:layers={_layers}";
 
@@ -33,5 +36,14 @@ internal sealed class ShortVPolicy : VisualTokenPolicy
     {
         if (_layers.Values.Contains(state.Layer) && state.Rows.CountOf(RowRole.Visual) > 0)
             state.FreezeVisual();
+    }
+
+    // The budget: so many of the frozen layers, from the least important on; always one.
+    private static string WriteLayers(PolicyBudget budget)
+    {
+        var layers = new LayersParameter(budget.Given, "shortv", "layers", minimum: 0, ascending: false);
+        layers.Bind(budget.Model);
+        int frozen = Math.Max(1, (int)Math.Round((1 - budget.Share) * layers.Values.Length));
+        return "layers=" + string.Join('/', layers.Values.Take(frozen));
     }
 }

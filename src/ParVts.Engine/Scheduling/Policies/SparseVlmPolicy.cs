@@ -16,6 +16,9 @@ internal sealed class SparseVlmPolicy : VisualTokenPolicy
     private PolicyModel? _model;
     private int[] _raters = [];
 
+    // What stays after each stage, of which a budget keeps the ratios.
+    private static readonly double[] s_published = [300, 200, 110];
+
     private SparseVlmPolicy(PolicyParameters parameters)
     {
         _layers = new LayersParameter(parameters, "sparsevlm", "layers", minimum: 0, ascending: true);
@@ -37,7 +40,10 @@ internal sealed class SparseVlmPolicy : VisualTokenPolicy
             new("score", "plain", "plain or gravity", "gravity takes the pull of mere distance out of the ratings (the second version)"),
             new("heads", "0", "a whole number; above 0 only with score=gravity", "of the heads only so many that look at the picture most; 0 for all"),
         ],
-        parameters => new SparseVlmPolicy(parameters));
+        parameters => new SparseVlmPolicy(parameters))
+    {
+        Budget = budget => "keep=" + budget.Counts("layers", stage => budget.CountOf(budget.Share * s_published[Math.Min(stage, s_published.Length - 1)] / s_published[^1])),
+    };
 
     public override string Name =>
         $"sparsevlm:layers={_layers},keep={string.Join('/', Places().Select(place => _keep[place].ToString(CultureInfo.InvariantCulture)))}"

@@ -44,7 +44,10 @@ internal sealed class St3Policy : VisualTokenPolicy
             new("anneal", "0.8", "a share from 0 to 1", "at the i-th thinning this share, to the power i, of a layer's visual keys stays, rounded down"),
             new("every", "4", "a whole number of at least 1", "decode steps from one thinning to the next"),
         ],
-        parameters => new St3Policy(parameters));
+        parameters => new St3Policy(parameters))
+    {
+        Budget = budget => $"keep={PolicyBudget.Number(budget.Share)}",
+    };
 
     public override string Name => $"st3:start={_start.Value},{_text}";
 

@@ -16,7 +16,10 @@ internal sealed class ToMePolicy : VisualTokenPolicy
         "merges similar patches in every block of the vision tower",
         "ToMe, arXiv 2210.09461",
         [new("merge", "16", "a whole number", "pairs that merge in each block, at most half of the patches that are left")],
-        parameters => new ToMePolicy(parameters));
+        parameters => new ToMePolicy(parameters))
+    {
+        Budget = budget => $"merge={Math.Round((1 - budget.Share) * budget.VisualTokens / 2)}",
+    };
 
     public override string Name => $"tome:merge={_merge}";
 

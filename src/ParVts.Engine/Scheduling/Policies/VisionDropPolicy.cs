@@ -32,7 +32,10 @@ internal sealed class VisionDropPolicy : VisualTokenPolicy
             new("contextual", "6/5/4/3", "as many counts", "tokens that the others become"),
             new("layers", "8/16/24", "layers, ascending, as 8/16/24", "where tokens leave and merge (the default is of 32 layers, scaled to the model's)"),
         ],
-        parameters => new VisionDropPolicy(parameters));
+        parameters => new VisionDropPolicy(parameters))
+    {
+        Budget = WriteCounts,
+    };
 
     public override string Name => $"visiondrop:{_text},layers={_layers}";
 
@@ -104,5 +107,22 @@ internal sealed class VisionDropPolicy : VisualTokenPolicy
             builder.Add(Enumerable.Range(map.Offsets[row], map.Offsets[row + 1] - map.Offsets[row]).Select(entry => (map.Sources[entry], map.Weights[entry])));
         made.AddRange(top.Select(i => labels[i]));
         made.AddRange(Enumerable.Repeat(ScheduleState.MergedLabel, merge.Targets.Length));
+    }
+
+    // The budget: the published 42/30/22/16 and 6/5/4/3, in proportion.
+    private static string WriteCounts(PolicyBudget budget)
+    {
+        double[] dominant = [42, 30, 22, 16];
+        double[] contextual = [6, 5, 4, 3];
+        (int Dominant, int Contextual)[] stages =
+        [
+            .. Enumerable.Range(0, budget.Given.Integers("layers", 0).Length + 1).Select(stage => Math.Min(stage, dominant.Length - 1)).Select(stage =>
+            {
+                int all = budget.CountOf(budget.Share * (dominant[stage] + contextual[stage]) / (dominant[0] + contextual[0]));
+                int first = Math.Max(1, (int)Math.Round(all * dominant[stage] / (dominant[stage] + contextual[stage])));
+                return (first, all - first);
+            }),
+        ];
+        return $"dominant={string.Join('/', stages.Select(stage => stage.Dominant))},contextual={string.Join('/', stages.Select(stage => stage.Contextual))}";
     }
 }

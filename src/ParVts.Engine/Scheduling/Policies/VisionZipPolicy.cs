@@ -23,7 +23,10 @@ internal sealed class VisionZipPolicy : VisualTokenPolicy
             new("dominant", "54", "a whole number of at least 1", "tokens that stay of each picture, the class token counted"),
             new("contextual", "10", "a whole number", "tokens that the others become"),
         ],
-        parameters => new VisionZipPolicy(parameters));
+        parameters => new VisionZipPolicy(parameters))
+    {
+        Budget = WriteCounts,
+    };
 
     public override string Name => $"visionzip:dominant={_dominant},contextual={_contextual}";
 
@@ -70,5 +73,12 @@ internal sealed class VisionZipPolicy : VisualTokenPolicy
             [.. merge.Targets.Select(row => row - 1)], merge.Lead);
         state.Labels = [ScheduleState.ClassLabel, .. top, .. Enumerable.Repeat(ScheduleState.MergedLabel, merge.Targets.Length)];
         return merge.Map([0, .. top.Select(patch => patch + 1)]);
+    }
+
+    // The budget: the published 54 and 10, in proportion.
+    private static string WriteCounts(PolicyBudget budget)
+    {
+        int dominant = Math.Max(1, (int)Math.Round(budget.Count * 54 / 64.0));
+        return $"dominant={dominant},contextual={budget.Count - dominant}";
     }
 }

@@ -39,7 +39,10 @@ internal sealed class YopoPolicy : VisualTokenPolicy
             new("heads", "", "a JSON file of [layers][heads] zeros and ones", "heads of 0 are off for visual tokens; without a file all are on"),
             new("tail", "drop", "drop or mask", "from the cut on visual tokens leave (ours), or only count in the denominator, as in the reference"),
         ],
-        parameters => new YopoPolicy(parameters));
+        parameters => new YopoPolicy(parameters))
+    {
+        Budget = budget => $"cut={Math.Round(1 + budget.Share * Math.Max(0, budget.Model.Layers - 2))}",
+    };
 
     public override string Name =>
         $"yopo:window={_window},cut={_cut.Value},mlp={_mlp}" + (_file.Length > 0 ? $",heads={_file}" : "") + (_mask ? ",tail=mask" : "");

@@ -26,7 +26,10 @@ internal sealed class ZspaPrunePolicy : VisualTokenPolicy
             new("keep", "64", TokenBudget.Allowed, "visual tokens that stay, all pictures together"),
             new("core", "0.6", "a share from 0 to 1", "of them, those chosen by the prompt (ours)"),
         ],
-        parameters => new ZspaPrunePolicy(parameters));
+        parameters => new ZspaPrunePolicy(parameters))
+    {
+        Budget = budget => $"keep={budget.Count}",
+    };
 
     public override string Name => $"zspaprune:keep={_keep},core={_coreText}";
 
