@@ -14,7 +14,7 @@ internal sealed record BudgetedPolicy(string Policy, string? Note);
 /// from runs. The same questions give the same settings. One caller at a time.
 /// </summary>
 /// <param name="engine">The model.</param>
-/// <param name="prompts">The questions that are measured.</param>
+/// <param name="prompts">The questions that are measured, at least one, each with a picture.</param>
 internal sealed class BudgetSolver(InferenceEngine engine, IReadOnlyList<Prompt> prompts)
 {
     /// <summary>Questions worth measuring; a policy that has to run is measured on fewer.</summary>
@@ -39,7 +39,9 @@ internal sealed class BudgetSolver(InferenceEngine engine, IReadOnlyList<Prompt>
 
         (string Policy, double Cost) low = At(0);
         (string Policy, double Cost) high = At(1);
-        (string Policy, double Cost) best = Nearer(low, high);
+
+        // The budget itself as a share comes first: of settings that take the same, it is the one that people would write.
+        (string Policy, double Cost) best = Nearer(Nearer(At(budget.IsTokens ? budget.Value / prompts[0].TokensPerImage : budget.Value), low), high);
         double from = 0;
         double to = 1;
         for (int step = 0; step < Steps && low.Policy != high.Policy && low.Cost <= budget.Value && high.Cost >= budget.Value; step++)
@@ -67,7 +69,7 @@ internal sealed class BudgetSolver(InferenceEngine engine, IReadOnlyList<Prompt>
     }
 
     private string? Write(string policy, double share) =>
-        PolicyRegistry.WithBudget(policy, share, engine.PolicyModel, prompts.Count == 0 ? 1 : prompts[0].TokensPerImage);
+        PolicyRegistry.WithBudget(policy, share, engine.PolicyModel, prompts[0].TokensPerImage);
 
     private double Cost(string policy, EvaluationBudget budget)
     {

@@ -44,19 +44,21 @@ internal readonly record struct DataEntry(string File, string Place, JsonElement
         }
     }
 
-    /// <summary>Its members by name, which must be objects.</summary>
-    public IEnumerable<(string Name, DataEntry Entry)> Members()
+    /// <summary>Its members by name, which must be objects, each name once.</summary>
+    public Dictionary<string, DataEntry> Members()
     {
-        string file = File;
         if (Json.ValueKind != JsonValueKind.Object)
             throw Error("is no object");
-        return Json.EnumerateObject().Select(member => Named(member, file));
-
-        static (string, DataEntry) Named(JsonProperty member, string file)
+        var members = new Dictionary<string, DataEntry>();
+        foreach (JsonProperty member in Json.EnumerateObject())
         {
-            string name = Guarded(file, "a member", () => member.Name)!;
-            return (name, new DataEntry(file, $"entry '{name}'", member.Value).RequireObject());
+            string name = Guarded(File, "a member", () => member.Name)!;
+            DataEntry entry = new DataEntry(File, $"entry '{name}'", member.Value).RequireObject();
+            if (!members.TryAdd(name, entry))
+                throw entry.Error("is in it twice");
         }
+
+        return members;
     }
 
     /// <summary>Its elements, which must be objects.</summary>

@@ -38,9 +38,9 @@ internal sealed class Gqa : Benchmark
     private static string Require(DataSource source) => source.Require(Annotations, "it holds the right answers", s_below);
 
     private static IEnumerable<EvaluationQuestion> Labelled(string file) => DataEntry.Whole(file).Members().Select(member => new EvaluationQuestion(
-        member.Name,
-        member.Entry.Text("imageId") + ".jpg",
-        member.Entry.Text("question") + ShortAnswer,
-        member.Entry.Text("answer"),
-        EvaluationQuestion.KindOf(member.Entry.Member("types")?.OptionalText("structural"))));
+        member.Key,
+        member.Value.Text("imageId") + ".jpg",
+        member.Value.Text("question") + ShortAnswer,
+        member.Value.Text("answer"),
+        EvaluationQuestion.KindOf(member.Value.Member("types")?.OptionalText("structural"))));
 }

@@ -78,11 +78,15 @@ internal sealed class MmBench : Benchmark
         string[] needed = ["index", "question", "answer", "image", "A", "B"];
         if (needed.Where(name => !names.Contains(name)).ToArray() is { Length: > 0 } missing)
             throw new InputFileException(file, 1, $"there is no column '{missing[0]}' (the test split's answers are not published)");
+        var seen = new HashSet<string>();
         while (reader.Next() is List<CellPlace> row)
         {
             if (row.Count != names.Length)
                 throw new InputFileException(file, reader.Line, $"has {row.Count} cells; the header has {names.Length}");
-            yield return (Question(name => Cell(name, row)), row[Array.IndexOf(names, "image")]);
+            EvaluationQuestion question = Question(name => Cell(name, row));
+            if (!seen.Add(question.Id))
+                throw new InputFileException(file, reader.Line, $"its index {question.Id} is in it twice");
+            yield return (question, row[Array.IndexOf(names, "image")]);
         }
 
         string? Cell(string name, List<CellPlace> row)
@@ -95,7 +99,7 @@ internal sealed class MmBench : Benchmark
         EvaluationQuestion Question(Func<string, string?> cell)
         {
             string? index = cell("index");
-            if (!int.TryParse(index, NumberStyles.None, CultureInfo.InvariantCulture, out _))
+            if (!int.TryParse(index, NumberStyles.None, CultureInfo.InvariantCulture, out int number))
                 throw new InputFileException(file, reader.Line, $"its index '{index}' is no number");
             (char Letter, string Text)[] options =
                 [.. Options.Select(letter => (letter, cell($"{letter}"))).TakeWhile(option => option.Item2 is not null).Select(option => (option.letter, option.Item2!))];
@@ -105,7 +109,7 @@ internal sealed class MmBench : Benchmark
             string asked = cell("question") ?? throw new InputFileException(file, reader.Line, "has no question");
             string hint = cell("hint") is string text ? text + "\n" : "";
             return new EvaluationQuestion(
-                index!, $"{Path.GetFileName(file)}#{index}",
+                $"{number}", $"{Path.GetFileName(file)}#{number}",
                 hint + asked + string.Concat(options.Select(option => $"\n{option.Letter}. {option.Text}")) + OptionLetter, answer, cell("category"));
         }
     }

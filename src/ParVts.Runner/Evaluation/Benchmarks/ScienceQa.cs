@@ -28,7 +28,7 @@ internal sealed partial class ScienceQa : Benchmark
         if (source.IsArray)
             return [.. DataEntry.Whole(source.Path).Elements().Select(OfConversation).OfType<EvaluationQuestion>()];
         string file = source.IsFolder ? source.Require(Problems, "it holds the questions") : source.Path;
-        Dictionary<string, DataEntry> problems = DataEntry.Whole(file).Members().ToDictionary(member => member.Name, member => member.Entry);
+        Dictionary<string, DataEntry> problems = DataEntry.Whole(file).Members();
         DataEntry splits = DataEntry.Whole(source.Require(Splits, "it says which questions are the test"));
         if (splits.Json.ValueKind != System.Text.Json.JsonValueKind.Object)
             throw splits.Error("is no object");
