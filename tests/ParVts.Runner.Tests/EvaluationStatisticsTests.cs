@@ -63,7 +63,7 @@ public sealed class EvaluationStatisticsTests
             Assert.That(high, Is.EqualTo(0.5 + half).Within(1e-12));
             Assert.That(EvaluationStatistics.Interval([0, 1, 1, 0]), Is.EqualTo(EvaluationStatistics.Wilson(2, 4)));
             Assert.That(EvaluationStatistics.Interval([]), Is.EqualTo((0.0, 1.0)));
-            Assert.That(EvaluationStatistics.Interval([0.9, 0.9, 1]).High, Is.EqualTo(1));
+            Assert.That(EvaluationStatistics.Interval([0.8, 1, 1]).High, Is.EqualTo(1));
         }
     }
 
