@@ -24,8 +24,14 @@ internal static class EvaluationPlot
         PolicyScore[] all = [.. scores.WithDense().Where(score => score.Answers.Count > 0)];
         var points = all.Select(score => new Point(
             score.Policy, score.Policy.Split(':')[0], score.Mean(answer => answer.FlopsShare), score.Accuracy, score.AccuracyInterval)).ToArray();
-        double lowest = Math.Floor(10 * points.Select(point => point.Interval.Low).DefaultIfEmpty(0).Min()) / 10;
-        double highest = Math.Max(lowest + 0.1, Math.Ceiling(10 * points.Select(point => point.Interval.High).DefaultIfEmpty(1).Max()) / 10);
+
+        // Whole lines of ten or twenty per cent.
+        double least = points.Select(point => point.Interval.Low).DefaultIfEmpty(0).Min();
+        double best = points.Select(point => point.Interval.High).DefaultIfEmpty(1).Max();
+        double line = best - least > 0.5 ? 0.2 : 0.1;
+        double lowest = Math.Floor(least / line) * line;
+        int lines = Math.Max(1, (int)Math.Ceiling((best - lowest) / line - 1e-9));
+        double highest = lowest + lines * line;
         double most = Math.Max(1, points.Select(point => point.Flops).DefaultIfEmpty(1).Max());
         var svg = new StringBuilder();
         IGrouping<string, Point>[] methods = [.. points.GroupBy(point => point.Method)];
@@ -34,12 +40,16 @@ internal static class EvaluationPlot
         Add($"""<title>{Escape(title)}</title>""");
         Add($$"""<style>text { fill: #24292f; } .g { stroke: #8884; } @media (prefers-color-scheme: dark) { text { fill: #e6edf3; } }</style>""");
         Add($"""<text x="{Left}" y="20" font-size="14">{Escape(title)}</text>""");
-        for (int step = 0; step <= 5; step++)
+        for (int step = 0; step <= lines; step++)
         {
-            double accuracy = lowest + (highest - lowest) * step / 5;
-            double flops = most * step / 5;
+            double accuracy = lowest + line * step;
             Add($"""<line class="g" x1="{Left}" x2="{Width - Right}" y1="{Y(accuracy):0.0}" y2="{Y(accuracy):0.0}"/>""");
             Add($"""<text x="{Left - 8}" y="{Y(accuracy) + 4:0.0}" text-anchor="end">{100 * accuracy:0} %</text>""");
+        }
+
+        for (int step = 0; step <= 5; step++)
+        {
+            double flops = most * step / 5;
             Add($"""<text x="{X(flops):0.0}" y="{Bottom + 20}" text-anchor="middle">{100 * flops:0} %</text>""");
         }
 
@@ -69,7 +79,7 @@ internal static class EvaluationPlot
             Add($"""{Mark(Width - Right + 22, y, place / s_colors.Length, color)}<text x="{Width - Right + 34}" y="{y + 4}">{Escape(method.Key)}</text>""");
         }
 
-        void Add(FormattableString line) => svg.Append(Text(line)).Append('\n');
+        void Add(FormattableString text) => svg.Append(Text(text)).Append('\n');
     }
 
     private static string Mark(double x, double y, int shape, string color) => (shape % 4) switch

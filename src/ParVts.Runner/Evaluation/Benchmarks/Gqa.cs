@@ -32,8 +32,11 @@ internal sealed class Gqa : Benchmark
     }
 
     /// <summary>Equal to the one right answer, after dropping full stops at its end and lower-casing, as the LLaVA-1.5 run converts it.</summary>
-    public override double Score(EvaluationQuestion question, string answer) =>
-        answer.Trim().TrimEnd('.').ToLowerInvariant() == question.Answer ? 1 : 0;
+    public override double Score(EvaluationQuestion question, string answer)
+    {
+        string said = answer.Trim().TrimEnd('.').ToLowerInvariant();
+        return said == question.Answer ? 1 : 0;
+    }
 
     private static string Require(DataSource source) => source.Require(Annotations, "it holds the right answers", s_below);
 

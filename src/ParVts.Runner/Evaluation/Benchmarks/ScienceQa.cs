@@ -53,7 +53,7 @@ internal sealed partial class ScienceQa : Benchmark
         if (answer.Length >= 3 && Letters.Contains(answer[0]) && answer[1] == '.' && answer[2] == ' ')
             return answer[..1];
         MatchCollection said = TheAnswerIs().Matches(answer);
-        return said.Count == 1 ? said[0].Groups[1].Value : null;
+        return said.Count == 1 ? said[0].Groups["letter"].Value : null;
     }
 
     // Null without a picture.
@@ -85,6 +85,6 @@ internal sealed partial class ScienceQa : Benchmark
             entry.Text("id"), image, asked + OptionLetter, Letter(right) ?? throw entry.Error("its answer names no letter"), null);
     }
 
-    [GeneratedRegex("The answer is ([A-Z]).", RegexOptions.None, 1000)]
+    [GeneratedRegex("The answer is (?<letter>[A-Z]).", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex TheAnswerIs();
 }

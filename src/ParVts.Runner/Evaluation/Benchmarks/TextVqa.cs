@@ -22,7 +22,7 @@ internal sealed class TextVqa : Benchmark
 
     public override IReadOnlyList<EvaluationQuestion> Read(DataSource source)
     {
-        string? prompts = source.IsLlavaQuestions ? source.Path : source.IsFolder ? source.Find(Prompts).FirstOrDefault() : null;
+        string? prompts = source.IsLlavaQuestions ? source.Path : source.IsFolder && source.Find(Prompts) is [string first, ..] ? first : null;
         string annotations = source.IsFolder || source.IsLlavaQuestions ? source.Require(Annotations, "it holds the right answers") : source.Path;
         (string Image, string Asked, EvaluationQuestion Question)[] labelled = [.. Labelled(annotations)];
         if (prompts is null)
