@@ -23,7 +23,7 @@ public sealed class EvalBudgetTests
         {
             var model = new PolicyModel(layers, 1);
             string[] written = [.. Enumerable.Range(0, 21).Select(step => PolicyRegistry.WithBudget(info.Name, step / 20.0, model, 576)).OfType<string>()];
-            Assert.That(written, Has.Length.EqualTo(s_withoutParameter.Contains(info.Name) ? 0 : 21));
+            Assert.That(written, Has.Length.EqualTo(info.Budget is null ? 0 : 21));
             foreach (string policy in written)
                 Assert.That(() => PolicyRegistry.Create(policy).Bind(model), Throws.Nothing, policy);
             if (written.Length > 0 && layers > 2)
@@ -53,7 +53,8 @@ public sealed class EvalBudgetTests
         var solver = new BudgetSolver(engine, [prompt]);
         using (Assert.EnterMultipleScope())
         {
-            foreach (PolicyInfo info in PolicyRegistry.All)
+            // Policies without a budget parameter may need files to be made at all.
+            foreach (PolicyInfo info in PolicyRegistry.All.Where(info => info.Budget is not null || s_withoutParameter.Contains(info.Name)))
             {
                 foreach (EvaluationBudget budget in EvaluationBudget.Parse("tokens=60").Concat(EvaluationBudget.Parse("flops=0.5")))
                 {
