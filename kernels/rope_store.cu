@@ -1,21 +1,26 @@
-// Rotary positions (RoPE, arXiv 2104.09864), and keys and values into their pages.
+// Rotary positions (RoPE, arXiv 2104.09864), and keys and values into their pages; keys out of them again.
 //
 //   rotary_table:  out[r] = [cos t_0 ..., sin t_0 ...],  t_i = position[r, component[i]] * frequency[i]   (component 0 where there is no list:
 //                  the three of them are Qwen2-VL's temporal, height and width positions, arXiv 2409.12191)
 //   rope_store:    (x_i, x_{i + half}) becomes (x_i cos t_i - x_{i + half} sin t_i, x_{i + half} cos t_i + x_i sin t_i), for the heads of q, in place, and
 //                  of k, which goes with v to rows first, first + 1 ... of the layer
+//   read_keys:     out[r] = the keys of row first_row + r, head after head, widened and without their padding
 //
 // Shapes   positions [R, 3] int32; frequencies [half] float32; component [half] int32 or null; out, table [R, 2 * half] float32.
 //          q [R, heads * HEAD_DIM], k, v [R, kv_heads * HEAD_DIM] float32 with strides of their own, multiples of 4; q or k (with v) may be null, and
 //          the table: nothing is rotated then. HEAD_DIM a multiple of 8. Pages as in pages.cuh. First is first_row, and `*row_at` more where that is not null.
+//          out of read_keys [R, kv_heads * HEAD_DIM] float32, stride a multiple of 4.
 // Launch   rotary_table: one block of THREADS a row. rope_store: (R, n) blocks of THREADS; the n of a row share its pieces, so that a single
-//          row, too, is spread over the GPU.
-// Bytes    q twice, k and v once (4 each), the table from cache, 2 for every stored value.
+//          row, too, is spread over the GPU. read_keys: one block of THREADS a row.
+// Bytes    q twice, k and v once (4 each), the table from cache, 2 for every stored value. read_keys: 2 read and 4 written for every value of a key.
 // Counted  on the simulated GPU (README.md says how):
 //          rotary_table, 640 rows, heads of 128: moved 1.00, asked 1.59, conflicts 0 %
 //          rope_store, 32 rows, 16 and 4 heads of 128: moved 1.00, asked 1.41, conflicts 0 %
 //          rope_store, 32 rows, 16 and 4 heads of 72: moved 1.00, asked 1.42, conflicts 0 %
-//          Asked for beyond moved: the table, for each head, and of rotary_table the frequencies, for each row, from cache.
+//          read_keys, 64 rows, 4 heads of 128: moved 1.00, asked 1.08, conflicts 0 %
+//          read_keys, 64 rows, 4 heads of 72: moved 1.04, asked 1.22, conflicts 0 %
+//          Asked for beyond moved: the table, for each head, and of rotary_table the frequencies, for each row, from cache; of read_keys the
+//          page's address, and with 72 padding that shares a sector.
 // Why so   memory-bound: a thread moves four pairs, 16 bytes to load, 16 or 8 to store. Cosines and sines are made once for all layers, by
 //          functions that reduce large angles exactly.
 #include "pages.cuh"
@@ -116,5 +121,19 @@ extern "C" __global__ void __launch_bounds__(THREADS) rope_store(
         if (i < HEAD_DIM)
             x = *(const float4*)(v + (long long)row * v_stride + head * HEAD_DIM + i);
         store(page + (long long)(kv_heads + head) * PAGE * DIM + i, x);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) read_keys(
+    const element* const* pages, int first_row, int kv_heads, float* __restrict__ out, int out_stride)
+{
+    int stored = first_row + blockIdx.x;
+    const element* page = pages[stored / PAGE] + stored % PAGE * DIM;
+    float* row = out + (long long)blockIdx.x * out_stride;
+    for (int piece = threadIdx.x; piece < kv_heads * (HEAD_DIM / 4); piece += THREADS)
+    {
+        int head = piece / (HEAD_DIM / 4);
+        element4 key = *(const element4*)(keys_of(page, head) + 4 * (piece % (HEAD_DIM / 4)));
+        *(float4*)(row + 4 * piece) = make_float4(widen(key.x), widen(key.y), widen(key.z), widen(key.w));
     }
 }

@@ -44,6 +44,7 @@ internal static class Application
             ChatCommand.Create(),
             DumpCommand.Create(),
             ExplainCommand.Create(),
+            AnalyzeCommand.Create(),
             PlanCommand.Create(),
             EvalCommand.Create(),
             TuneCommand.Create(),

@@ -11,7 +11,7 @@ internal sealed partial class TrafficTests
 {
     private readonly Random _random = new(1);
 
-    public static IEnumerable<Case> Cases() => [.. Rows(), .. Elements(), .. Products(), .. Positions(), .. Attention(), .. Probes(), .. Choices()];
+    public static IEnumerable<Case> Cases() => [.. Rows(), .. Elements(), .. Products(), .. Positions(), .. Attention(), .. Probes(), .. Measures(), .. Choices()];
 
     private static IEnumerable<Case> Rows()
     {
@@ -202,6 +202,37 @@ internal sealed partial class TrafficTests
             test.Probe(keys, heads, kvHeads, headDim, values: true);
             return 8L * kvHeads * keys + 8 * keys;
         });
+    }
+
+    private static IEnumerable<Case> Measures()
+    {
+        yield return new Case("similarity.cu", "similarity", "128 x 128 rows of 256", test =>
+        {
+            const int n = 128, columns = 256;
+            test.Gpu.Device.Similarity(test.Input(F32, n, columns), test.Input(F32, n, columns), cosine: true, test.Empty(F32, n, n));
+            return 8L * n * columns + 4 * n * n;
+        });
+        yield return new Case("sums.cu", "mean_heads", "64 rows of 32 heads of 128", test =>
+        {
+            test.Gpu.Device.MeanHeads(test.Input(F32, 64, 32 * 128), test.Empty(F32, 64, 128));
+            return 4L * 64 * 33 * 128;
+        });
+        yield return new Case("sums.cu", "absolute_sums", "32 rows of 4096", test =>
+        {
+            test.Gpu.Device.AbsoluteSums(test.Input(F32, 32, 4096), test.Empty(F32, 1, 32));
+            return 4L * 32 * 4097;
+        });
+        foreach (int headDim in (int[])[128, 72])
+        {
+            yield return new Case("rope_store.cu", "read_keys", $"64 rows, 4 heads of {headDim}", test =>
+            {
+                const int rows = 64, kvHeads = 4;
+                using TestCache cache = TestCache.Random(test.Gpu, test._random, Bf16, rows, kvHeads, headDim);
+                test.Gpu.Device.ReadKeys(cache.Store.Layer(0), 0, test.Empty(F32, rows, kvHeads * headDim));
+                test.Wait();
+                return 6L * rows * kvHeads * headDim + 8;
+            });
+        }
     }
 
     private static IEnumerable<Case> Choices()

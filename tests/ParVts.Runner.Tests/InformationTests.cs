@@ -95,6 +95,7 @@ public sealed class InformationTests
     [TestCase("doctor")]
     [TestCase("policies")]
     [TestCase("eval")]
+    [TestCase("analyze")]
     [TestCase("tokenize")]
     [TestCase("image")]
     public void HelpHasExamples(string command)

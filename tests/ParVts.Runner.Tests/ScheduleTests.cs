@@ -153,6 +153,46 @@ public sealed class ScheduleTests
         Assert.That(File.Exists(file), Is.False);
     }
 
+    [Test]
+    public void TuneFindsASetOfLayers()
+    {
+        DemoQuestion question = DemoModel.Question("count");
+        string file = Path.Combine(DemoModel.Scratch, "tuned-set.json");
+        JsonElement root = Parvts.Run(
+            "tune", "--model", DemoModel.Model, "--images", Path.GetDirectoryName(question.Image)!, "--limit", "2", "--prompt", question.Text,
+            "--policy", "shortv", "--out", file, "--json", "--threshold", "1").Json;
+        string chosen = root.GetProperty("policy").GetString()!;
+        string[] tried = [.. root.GetProperty("trials").EnumerateArray().Select(trial => trial.GetProperty("policy").GetString()!)];
+        int layers = root.GetProperty("settings").GetInt32();
+        Assert.That(tried[0].Split('/'), Has.Length.EqualTo(layers), "all layers frozen: the cheapest comes first");
+        Assert.That(tried[^1], Is.EqualTo(chosen));
+        for (int i = 1; i < tried.Length; i++)
+            Assert.That(tried[i - 1], Does.StartWith(tried[i] + "/"), "what is left out is what changes the answer most alone");
+        Assert.That(chosen.Split('/'), Has.Length.LessThan(layers));
+        Assert.That(Run(question, "@" + file).Json.GetProperty("policy").GetString(), Is.EqualTo(chosen));
+        File.Delete(file);
+    }
+
+    // A merged row's label is no patch: dump, explain and the overlay of a verbose run leave it out.
+    [TestCase("visionzip:dominant=9,contextual=3")]
+    [TestCase("visiondrop:dominant=9/5,contextual=3/2,layers=3")]
+    [TestCase("tome:merge=4")]
+    [TestCase("prumerge")]
+    public void WhatMergesIsToldByEveryCommand(string policy)
+    {
+        DemoQuestion question = DemoModel.Question("count");
+        string[] arguments = ["--model", DemoModel.Model, "--image", question.Image, "--prompt", question.Text, "--policy", policy, "--max-tokens", "2"];
+        string tensors = Path.Combine(DemoModel.Scratch, "merged.safetensors");
+        string report = Path.Combine(DemoModel.Scratch, "merged.html");
+        Assert.That(Parvts.Run(["run", .. arguments, "--verbose"]).Code, Is.Zero);
+        Assert.That(Parvts.Run(["dump", .. arguments, "--out", tensors]).Code, Is.Zero);
+        Assert.That(Parvts.Run(["explain", .. arguments, "--out", report]).Code, Is.Zero);
+        JsonElement trace = Parvts.Run(["run", .. arguments, "--json"]).Json.GetProperty("trace");
+        Assert.That(trace.GetProperty("events").GetArrayLength(), Is.Positive);
+        File.Delete(tensors);
+        File.Delete(report);
+    }
+
     private static Outcome Run(DemoQuestion question, string policy) => Parvts.Run(
         "run", "--model", DemoModel.Model, "--image", question.Image, "--prompt", question.Text, "--policy", policy, "--json");
 }

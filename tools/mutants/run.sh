@@ -91,7 +91,7 @@ mutant "the log-sum-exp weighs the wrong path" $engine/Compute/Cpu/RowMoves.cs \
 mutant "mass over all keys, not the path's visual ones" $engine/Models/ScheduleExecutor.cs \
     'rows.RoleOf(row) == RowRole.Visual && rows.Paths[row] == rows.Paths[before]' 'true' Own_schedule_parvts_4
 mutant "the lowest scores stay" $engine/Scheduling/Selection.cs \
-    'keys[b].CompareTo(keys[a])' 'keys[a].CompareTo(keys[b])' Ties_go_to_the_lower_index
+    '(ulong)~Ordered(scores[place])' '(ulong)Ordered(scores[place])' Ties_go_to_the_lower_index
 mutant "the device keeps the lowest scores" $engine/Compute/Cpu/Ranking.cs \
     '(int)bits < 0 ? ~bits : bits | 0x8000_0000' '(int)bits < 0 ? bits : ~bits & 0x7FFF_FFFF' Own_schedule_cls_prune_1
 mutant "what was chosen is told by what stood for it" $engine/Scheduling/ScheduleState.Choices.cs \
@@ -118,7 +118,7 @@ mutant "a path's mass forgets earlier turns" $engine/Models/ScheduleExecutor.cs 
     'new KeyRange(cached + row, cached + end, KeyRule.Full, ValueRule.None)' 'new KeyRange(row, end, KeyRule.Full, ValueRule.None)' \
     What_is_measured_does_not_depend_on_what_was_cached
 mutant "a probe forgets earlier turns" $engine/Models/ScheduleExecutor.cs \
-    'int cached = _scoresFrom = state.CachedRows;' 'int cached = _scoresFrom = 0;' What_is_measured_does_not_depend_on_what_was_cached
+    'state.SetRowScores(cached, scores' 'state.SetRowScores(0, scores' What_is_measured_does_not_depend_on_what_was_cached
 mutant "a thinned layer keeps its first rows" $engine/Models/LlavaRun.cs \
     '_device.KeepKeys(Kv.Layer(layer), piece, first);' '' A_thinned_layer_holds_the_rows_that_were_kept
 mutant "a thinned cache is cut back into" $engine/Generation/CachedTurns.cs \
@@ -141,12 +141,87 @@ mutant "policies are not asked after a step" $engine/Generation/Session.Generati
     '_policy.OnDecodeStep(_decodeState);' '' A_thinned_layer_holds_the_rows_that_were_kept
 mutant "a stack asks its first policy alone" $engine/Scheduling/PolicyStack.cs \
     'policy.BeforeLayer(state);' 'policies[0].BeforeLayer(state);' Freezing_goes_together_with_choosing
-mutant "a probe before a layer measures nothing" $engine/Models/ScheduleExecutor.cs \
-    'device.Download<float>(Part(workspace.Scores, cached, rows), scores);' '' A_probe_before_a_layer_sees
+mutant "a probe before a layer measures nothing" $engine/Models/ScheduleMeasures.cs \
+    'device.PreProbe(query, store, state.Plan, _scale, ids, ProbeReduction.RowsAndHeads, scores);' '' A_probe_before_a_layer_sees
 mutant "the decoded token's position counts the rows that are left" $engine/Generation/Session.Generation.cs \
     'int position = prompt.Length + tokens.Count - 1;' 'int position = _run.Kv.Length(0);' Decoding_equals_replaying_the_frozen_trace
 mutant "the trace counts half of the pairs' work" $engine/Scheduling/ScheduleTrace.cs \
     '2 * pairs * query' 'pairs * query' Own_schedule_dense_1
+
+# The methods' rules, one by one.
+require VisiPruner_ ShortV_ ZspaPrune_ VisionDrop_ Folder_ St3_ Yopo_ PyramidDrop_ SparseVlm_ VisionZip_ DivPrune_ Dart_ Tome_ PruMerge_ Max_min_takes \
+    Others_join Pairs_merge Two_policies_run A_mask_survives The_cache_is_what_the_trace_says Keeping_all_equals Decoding_equals_replaying \
+    A_second_turn_equals Another_question_about_the_same_picture_is_answered A_decode_step_under Published_numbers_fit
+readonly policies=$engine/Scheduling/Policies
+mutant "VisiPruner: quiet layers need not follow each other" $policies/VisiPrunerPolicy.cs \
+    '_quiet + 1 : _consecutive ? 0 : _quiet;' '_quiet + 1 : _quiet;' VisiPruner_leaves_after
+mutant "VisiPruner: quiet layers must follow each other" $policies/VisiPrunerPolicy.cs \
+    '_quiet + 1 : _consecutive ? 0 : _quiet;' '_quiet + 1 : 0;' VisiPruner_leaves_after
+mutant "VisiPruner: the first layer that is not masked is probed" $policies/VisiPrunerPolicy.cs \
+    'state.Layer > _shallow.Value && state.Layer <' 'state.Layer >= _shallow.Value && state.Layer - 1 <' VisiPruner_
+mutant "VisiPruner: decode steps see no shallow values" $policies/VisiPrunerPolicy.cs \
+    'if (!_dropShallow || state.Step != 0)' 'if (state.Step != 0)' The_cache_is_what_the_trace_says
+mutant "ShortV: the layer behind is frozen" $policies/ShortVPolicy.cs \
+    '_layers.Values.Contains(state.Layer)' '_layers.Values.Contains(state.Layer - 1)' ShortV_
+mutant "ZSPAPrune: the core is all" $policies/ZspaPrunePolicy.cs '(int)Math.Round(_core * keep)' 'keep' ZspaPrune_
+mutant "VisionDrop: a stage takes the numbers of the one before" $policies/VisionDropPolicy.cs \
+    'int place = _layers.Places[stage] + 1;' 'int place = _layers.Places[stage];' VisionDrop_
+mutant "FOLDER: what the class token looks at is folded first" $policies/FolderPolicy.cs \
+    'row => (float)_alpha' 'row => -(float)_alpha' Folder_
+mutant "ST3: cuts are counted from 0" $policies/St3Policy.cs '_stride + 1;' '_stride;' St3_cuts
+mutant "ST3: the cache is thinned by place" $policies/St3Policy.cs '_scores[i] = attention[visual[i]];' '_scores[i] = -i;' St3_thins
+mutant "YOPO: visual rows see what is before them" $policies/YopoPolicy.cs \
+    'keys.Role == RowRole.Visual && keys.Start == queries.Start;' 'false;' Yopo_
+mutant "YOPO: heads that are off look at the picture while decoding" $policies/YopoPolicy.cs \
+    'KeyRule.Full, value), switches: true, sets);' 'KeyRule.Full, value), switches: false, sets);' Decoding_equals_replaying
+mutant "PyramidDrop: shares of what is left" $policies/PyramidDropPolicy.cs '_first * amount' 'visual * amount' PyramidDrop_
+mutant "SparseVLM: text rows rate that the picture does not speak to" $policies/SparseVlmPolicy.cs \
+    'shares[place] > mean' 'shares[place] < mean' SparseVlm_
+mutant "SparseVLM: nobody has to leave" $policies/SparseVlmPolicy.cs 'visual.Length - 1));' 'visual.Length));' SparseVlm_
+mutant "VisionZip: the class token is not counted" $policies/VisionZipPolicy.cs \
+    'Math.Min(dominant, patches) - 1);' 'Math.Min(dominant, patches));' VisionZip_
+mutant "VisionZip: those who join are added, not averaged" $engine/Scheduling/ContextualMerge.cs \
+    '1f / members.Length' '1f' Others_join
+mutant "DivPrune: the first is the token nearest to another" $engine/Scheduling/MaxMin.cs \
+    'nearest[token] = Math.Min(nearest[token], 1f - similarity[token * n + other]);' \
+    'nearest[token] = Math.Min(nearest[token], similarity[token * n + other]);' Max_min_takes
+mutant "DART: the most similar stay" $policies/DartPolicy.cs 'scores.Add(-similarity[place]);' 'scores.Add(similarity[place]);' Dart_
+mutant "ToMe: a merged row counts once" $policies/ToMePolicy.cs 'MathF.Log(members.Length)' '0f * members.Length' Tome_
+mutant "ToMe: ties go to the higher row" $engine/Scheduling/PairMerge.cs '.ThenBy(i => i)' '.ThenByDescending(i => i)' Pairs_merge
+mutant "PruMerge: a nearer fence" $policies/PruMergePolicy.cs 'third + 1.5 *' 'third + 0.5 *' PruMerge_
+mutant "a choice takes a mask away" $engine/Scheduling/ScheduleState.Frozen.cs \
+    $'            SetRangesPlan(_ranges);' $'            _ = _ranges;' A_mask_survives
+mutant "a probe stays where its row was" $engine/Scheduling/ScheduleState.cs 'row = now;' '_ = now;' Two_policies_run
+mutant "another question takes what an unmasked one would see" $engine/Generation/CachedTurns.cs \
+    'bool whole = ordinary;' 'bool whole = true;' Another_question_about_the_same_picture_is_answered
+
+# Policies with trained parts.
+require Text_sees_the_projectors Routers_decide_as_their Tokens_are_ranked_as_the
+mutant "ViCA: every layer shows visual tokens" $policies/ViCaPolicy.cs \
+    'giveKeys: _layers.Values.Contains(state.Layer)' 'giveKeys: true' Text_sees_the_projectors
+mutant "ViCA: a prefix that skips attention looks" $engine/Scheduling/ScheduleState.Frozen.cs \
+    'if (!IsBlind(first))' '' Text_sees_the_projectors
+mutant "DyVTE: staying is the exit" $policies/DyVtePolicy.cs \
+    'logits[1] - logits[0]' 'logits[0] - logits[1]' Routers_decide_as_their
+mutant "DyVTE: the last row is averaged as well" $policies/DyVtePolicy.cs \
+    'state.Mean(text.AsSpan(..^1))' 'state.Mean(text)' Routers_decide_as_their
+mutant "DyVTE: the coming layer's router is asked" $policies/DyVtePolicy.cs \
+    'Ask(state.Layer - 1,' 'Ask(state.Layer,' Routers_decide_as_their
+mutant "CoViPAL: text meets the visual tokens' weights" $policies/CoViPalPolicy.cs \
+    'weights.Multiply(scorer.Inner, _hiddenSize,' 'weights.Multiply(scorer.Inner, 0,' Tokens_are_ranked_as_the
+
+# What an analysis measures and knocks out.
+require Figures_are_those_of_the_equations Every_row_sees_what_it_may New_tokens_are_forbidden Visual_tokens_that_do_not_see
+mutant "an analysis watches the first row" $engine/Scheduling/AnalysisPolicy.cs \
+    'state.Watch([state.Rows.Count - 1],' 'state.Watch([0],' Figures_are_those_of_the_equations
+mutant "an analysis forgets the last layer" $engine/Scheduling/AnalysisPolicy.cs \
+    'state.Step == 0 &&' 'state.Step < 0 &&' Figures_are_those_of_the_equations
+mutant "a knocked-out row loses itself" $engine/Scheduling/Policies/KnockoutPolicy.cs \
+    'else if (queries == keys)' 'else if (queries.Start < 0)' Every_row_sees_what_it_may
+mutant "a knock-out before the softmax is one after it" $engine/Scheduling/Policies/KnockoutPolicy.cs \
+    'else if (_after)' 'else' Every_row_sees_what_it_may
+mutant "new tokens look at what the question may not" $engine/Scheduling/Policies/KnockoutPolicy.cs \
+    'public override bool PlansSteps => ForText;' 'public override bool PlansSteps => false;' New_tokens_are_forbidden
 
 # Kernels, on the simulated GPU.
 use ParVts.GpuSim.Tests

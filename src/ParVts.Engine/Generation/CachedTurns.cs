@@ -17,10 +17,11 @@ internal sealed class CachedTurns
     /// <param name="end">Tokens after it.</param>
     /// <param name="before">Rows of each layer before it.</param>
     /// <param name="kv">The store after it.</param>
-    public void Add(int start, int firstVisual, int end, int[] before, KvStore kv)
+    /// <param name="ordinary">Text behind the pictures saw them as it would see any row.</param>
+    public void Add(int start, int firstVisual, int end, int[] before, KvStore kv, bool ordinary)
     {
         int[] after = Lengths(kv);
-        bool whole = true;
+        bool whole = ordinary;
         for (int layer = 0; layer < after.Length; layer++)
             whole &= after[layer] - before[layer] == end - start;
         _turns.Add(new Turn(start, whole ? end : firstVisual, end, before, after));
@@ -29,8 +30,17 @@ internal sealed class CachedTurns
     /// <summary>The cache was thinned after so many tokens: of what lies before, only the very beginning can be cut back to.</summary>
     public void Thin(int tokens, KvStore kv)
     {
-        _turns.Clear();
-        _turns.Add(new Turn(0, 0, tokens, new int[kv.Layers], Lengths(kv)));
+        // Again and again while decoding: then the one turn is brought up to date.
+        if (_turns is not [{ IsThinned: true } thinned])
+        {
+            _turns.Clear();
+            _turns.Add(new Turn(0, 0, tokens, new int[kv.Layers], Lengths(kv)) { IsThinned = true });
+            return;
+        }
+
+        thinned.End = tokens;
+        for (int layer = 0; layer < kv.Layers; layer++)
+            thinned.After[layer] = kv.Length(layer);
     }
 
     /// <summary>The longest beginning of at most <paramref name="tokens"/> tokens to which the store can be cut.</summary>
@@ -79,5 +89,11 @@ internal sealed class CachedTurns
     }
 
     /// <summary>A prefill: tokens [Start, End), of which those before Whole have a row of their own in every layer.</summary>
-    private sealed record Turn(int Start, int Whole, int End, int[] Before, int[] After);
+    private sealed record Turn(int Start, int Whole, int End, int[] Before, int[] After)
+    {
+        public int End { get; set; } = End;
+
+        /// <summary>The one turn of a cache that was thinned.</summary>
+        public bool IsThinned { get; init; }
+    }
 }

@@ -118,6 +118,7 @@ public sealed class Engine : IDisposable
     /// <summary>What policies are told about this model.</summary>
     public PolicyModel PolicyModel => new(Config.Text.Layers, _device.RowTile)
     {
+        HiddenSize = Config.Text.HiddenSize,
         Heads = Config.Text.Heads,
         RopeFrequencies = new Rotary(Config.Text.Rope, Config.Text.HeadDim, Config.Text.MaxPositions).Frequencies,
         PatchesAcross = Config.Vision.ImageSize / Config.Vision.PatchSize,

@@ -242,7 +242,8 @@ public sealed partial class Session
         foreach (int id in prompt.Ids[cached..])
             _cachedIds.Add(id);
         int firstVisual = images > 0 ? prompt.ImageStarts[prompt.Images.Count - images] : prompt.Length;
-        _turns.Add(cached, firstVisual, prompt.Length, before, _run.Kv);
+        bool ordinary = !_policy.Spans.Any(span => span.Effect is PolicyEffect.View or PolicyEffect.Grid);
+        _turns.Add(cached, firstVisual, prompt.Length, before, _run.Kv, ordinary || images == 0);
         for (int layer = 0; layer < before.Length; layer++)
             _decodeState.SetVisual(layer, before[layer], _state.VisualStored(layer));
         AfterStep(0);

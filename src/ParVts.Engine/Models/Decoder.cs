@@ -11,6 +11,7 @@ namespace ParVts.Engine.Models;
 /// </summary>
 internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, TextConfig config) : IDisposable
 {
+    private readonly WatchedStep _watched = new();
     private readonly StepRecording _recording = new(device);
     private readonly ScheduleExecutor _schedule = new(device);
     private readonly Rotary _rotary = new(config.Rope, config.HeadDim, config.MaxPositions);
@@ -95,9 +96,15 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         SetFrequencies(workspace, position + 1);
         bool probes = policy.ProbesStep(state.Step);
         if (probes || policy.PlansSteps)
-            RunStep(workspace, kv, policy.CompactPositions, sampler, new WatchedStep(policy, state, probes));
+        {
+            _watched.Begin(policy, state, probes);
+            RunStep(workspace, kv, policy.CompactPositions, sampler, _watched);
+        }
         else
+        {
             _recording.Run(workspace, kv, policy.CompactPositions, sampler, _step ??= RunStep);
+        }
+
         kv.CommitStep();
     }
 
@@ -163,9 +170,7 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         Tensor scores = workspace.Scores with { Columns = keys, Stride = keys };
         device.PreProbe(
             workspace.Query.Slice(0, 1), held with { Length = keys }, watched.Plan, _scale, ids, ProbeReduction.RowsAndHeads, scores);
-        float[] probabilities = new float[keys];
-        device.Download<float>(scores, probabilities);
-        watched.Receive(probabilities);
+        device.Download(scores, watched.Probabilities(keys));
     }
 
     /// <summary>Runs one layer; returns the FLOPs that its operations counted, what was only measured left out.</summary>
@@ -205,8 +210,8 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
             device.RopeStore(query, default, default, rotary, kv, firstRow);
         }
 
-        if (watched?.Plan is AttentionPlan plan)
-            device.SegmentAttention(query, kv with { Length = kv.Length + 1 }, plan, _scale, attended);
+        if (watched is { Plans: true })
+            device.SegmentAttention(query, kv with { Length = kv.Length + 1 }, watched.Plan, _scale, attended);
         else if (state is null)
             device.DecodeAttention(query, kv, _scale, attended);
         else

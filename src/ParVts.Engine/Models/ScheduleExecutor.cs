@@ -13,7 +13,6 @@ internal sealed class ScheduleExecutor(ComputeDevice device) : IDisposable
     private readonly AttentionPlan _ownVisual = new();
     private Readback? _values;
     private int[] _ids = [];
-    private int _scoresFrom;
     private bool _defers;
     private bool _compact;
     private bool _weightsPending;
@@ -75,12 +74,17 @@ internal sealed class ScheduleExecutor(ComputeDevice device) : IDisposable
 
     /// <summary>Where the attention writes its log-sum-exp: nowhere, unless something is measured with it.</summary>
     public Tensor LogSumExp(DecoderWorkspace workspace, ScheduleState state) =>
-        state.ProbedRows.Length > 0 || state.WantsValues || state.HeadProbedRows.Length > 0 ? workspace.LogSumExp.Slice(0, state.QueryCount) : default;
+        state.ProbedRows.Length > 0 || state.WantsValues || state.HeadProbedRows.Length > 0 || state.WatchedGroups.Count > 0
+            ? workspace.LogSumExp.Slice(0, state.QueryCount) : default;
 
     /// <summary>Measures what the policy asked for, between attention and MLP; returns the FLOPs that the measuring itself counted.</summary>
     public long Measure(DecoderWorkspace workspace, in KvLayer kv, ScheduleState state, float scale)
     {
         long before = device.Counters.Flops;
+
+        // Before what a policy probes, whose scores stay on the device until they are asked for.
+        if (state.WatchedGroups.Count > 0)
+            WatchRows(workspace, kv, state, scale);
         if (state.ProbedRows.Length > 0)
             ProbeRows(workspace, kv, state, scale);
         if (state.WantsValues)
@@ -147,7 +151,7 @@ internal sealed class ScheduleExecutor(ComputeDevice device) : IDisposable
                 continue;
             Tensor source = choice.Source == TokenScore.ClassAttention
                 ? Part(workspace.ClassScores, group.First, group.Count)
-                : Part(workspace.Scores, _scoresFrom + choice.RankedRows[group.First], group.Count);
+                : Part(workspace.Scores, state.ScoresFrom + choice.RankedRows[group.First], group.Count);
             Tensor own = Part(scores, group.First, group.Count);
             device.Convert(source, own);
             int others = group.Count - group.Keep;
@@ -222,20 +226,41 @@ internal sealed class ScheduleExecutor(ComputeDevice device) : IDisposable
 
     private void ProbeRows(DecoderWorkspace workspace, in KvLayer kv, ScheduleState state, float scale)
     {
+        Probe(workspace, kv, state, state.ProbedRows, scale);
+        int cached = state.CachedRows;
+        state.SetRowScores(cached, scores => device.Download<float>(Part(workspace.Scores, cached, scores.Length), scores));
+    }
+
+    private void WatchRows(DecoderWorkspace workspace, in KvLayer kv, ScheduleState state, float scale)
+    {
+        float[][] watched = new float[state.WatchedGroups.Count][];
+        for (int group = 0; group < watched.Length; group++)
+        {
+            Probe(workspace, kv, state, state.WatchedGroups[group], scale);
+            watched[group] = new float[state.Rows.Count];
+            device.Download<float>(Part(workspace.Scores, state.CachedRows, watched[group].Length), watched[group]);
+        }
+
+        state.SetWatched(watched);
+    }
+
+    // Rows are named by their place in the batch; a frozen layer's queries are fewer.
+    private void Probe(DecoderWorkspace workspace, in KvLayer kv, ScheduleState state, ReadOnlySpan<int> named, float scale)
+    {
         int rows = state.QueryCount;
         if (state.KeyCount != state.Rows.Count)
             throw new PolicyException($"a policy probes layer {state.Layer}, whose store does not hold the visual rows");
-        Span<int> asked = Numbers(state.ProbedRows.Length);
+        Span<int> asked = Numbers(named.Length);
         for (int i = 0; i < asked.Length; i++)
-        {
-            asked[i] = state.IsFrozen ? state.ComputedRows.IndexOf(state.ProbedRows[i]) : state.ProbedRows[i];
-            if (asked[i] < 0)
-                throw new PolicyException($"a policy probes a row that layer {state.Layer} does not compute");
-        }
-
+            asked[i] = QueryOf(state, named[i]);
         Probe(workspace, kv, state.Plan, workspace.Query.Slice(0, rows), workspace.LogSumExp.Slice(0, rows), asked, scale);
-        int cached = _scoresFrom = state.CachedRows;
-        state.SetRowScores(scores => device.Download<float>(Part(workspace.Scores, cached, scores.Length), scores));
+    }
+
+    // The place of a row among those that the layer computes.
+    private static int QueryOf(ScheduleState state, int row)
+    {
+        int query = state.IsFrozen ? state.ComputedRows.IndexOf(row) : row;
+        return query >= 0 ? query : throw new PolicyException($"a policy probes a row that layer {state.Layer} does not compute");
     }
 
     // The last row sees every key, so a decode step's attention gives its output, in float32.
@@ -270,17 +295,20 @@ internal sealed class ScheduleExecutor(ComputeDevice device) : IDisposable
     private void ProbeHeads(DecoderWorkspace workspace, in KvLayer kv, ScheduleState state, float scale)
     {
         int heads = workspace.LogSumExp.Columns;
-        int rows = state.QueryCount;
+        int queries = state.QueryCount;
+        int rows = state.KeyCount;
         int cached = state.CachedRows;
+        if (rows != state.Rows.Count)
+            throw new PolicyException($"a policy probes layer {state.Layer}, whose store does not hold the visual rows");
         Tensor ids = Ids(workspace.Ids, 1);
         var scores = new Tensor(workspace.HeadScores.Address, TensorType.F32, heads, kv.Length);
         float[] read = new float[heads * kv.Length];
         float[][] found = new float[state.HeadProbedRows.Length][];
         for (int i = 0; i < found.Length; i++)
         {
-            device.Upload(state.HeadProbedRows.AsSpan(i, 1), ids);
+            device.Upload<int>([QueryOf(state, state.HeadProbedRows[i])], ids);
             device.Probe(
-                workspace.Query.Slice(0, rows), kv, state.Plan, scale, workspace.LogSumExp.Slice(0, rows), ids, ProbeReduction.Rows, scores);
+                workspace.Query.Slice(0, queries), kv, state.Plan, scale, workspace.LogSumExp.Slice(0, queries), ids, ProbeReduction.Rows, scores);
             device.Download(scores, read.AsSpan());
             found[i] = new float[heads * rows];
             for (int head = 0; head < heads; head++)

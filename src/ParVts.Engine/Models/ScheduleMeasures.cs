@@ -34,6 +34,14 @@ internal sealed class ScheduleMeasures(
         return mean;
     }
 
+    public override float[] Hidden(ReadOnlySpan<int> rows)
+    {
+        Require();
+        float[] hidden = new float[rows.Length * config.HiddenSize];
+        device.Download(Gather(RowSpace.Hidden, rows, workspace.Left), hidden.AsSpan());
+        return hidden;
+    }
+
     public override float[] KeyNorms()
     {
         Require();
@@ -49,7 +57,7 @@ internal sealed class ScheduleMeasures(
         return norms;
     }
 
-    public override float[] EntryAttention(ReadOnlySpan<int> asked)
+    public override void ProbeEntry(ReadOnlySpan<int> asked)
     {
         int rows = state.Rows.Count;
         int cached = state.CachedRows;
@@ -69,8 +77,9 @@ internal sealed class ScheduleMeasures(
         device.Upload(asked, ids);
         Tensor scores = Row(workspace.Scores, cached + rows);
         device.PreProbe(query, store, state.Plan, _scale, ids, ProbeReduction.RowsAndHeads, scores);
-        float[] found = new float[rows];
-        device.Download<float>(scores with { Address = scores.Address + cached * sizeof(float), Columns = rows, Stride = rows }, found);
+        state.SetRowScores(
+            cached,
+            found => device.Download<float>(scores with { Address = scores.Address + cached * sizeof(float), Columns = rows, Stride = rows }, found));
         if (!workspace.MeanKeys.IsEmpty)
         {
             device.ReadKeys(store, cached, key);
@@ -78,7 +87,6 @@ internal sealed class ScheduleMeasures(
         }
 
         kv.Truncate(state.Layer, cached);
-        return found;
     }
 
     private Tensor Gather(RowSpace space, ReadOnlySpan<int> rows, in Tensor place)

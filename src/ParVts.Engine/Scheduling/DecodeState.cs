@@ -9,6 +9,7 @@ public sealed class DecodeState
     private readonly Func<int, int> _length;
     private readonly List<int>[] _visual;
     private readonly float[][] _attention;
+    private readonly int[] _seen;
 
     internal DecodeState(int layers, Func<int, int> length, Action<int, ReadOnlyMemory<int>> keep)
     {
@@ -17,6 +18,7 @@ public sealed class DecodeState
         _keep = keep;
         _visual = [.. Enumerable.Range(0, layers).Select(_ => new List<int>())];
         _attention = [.. Enumerable.Range(0, layers).Select(_ => Array.Empty<float>())];
+        _seen = new int[layers];
     }
 
     /// <summary>Decode steps done since the prefill; 0 right after it.</summary>
@@ -57,7 +59,7 @@ public sealed class DecodeState
     /// What the row of the step just done saw in a layer: for each of the <see cref="KvRows"/> rows, its own the last, the probability,
     /// mean over heads. Empty where <see cref="VisualTokenPolicy.ProbesStep"/> did not ask for it.
     /// </summary>
-    public ReadOnlySpan<float> Attention(int layer) => _attention[layer];
+    public ReadOnlySpan<float> Attention(int layer) => _attention[layer].AsSpan(0, _seen[layer]);
 
     internal void SetVisual(int layer, int first, ReadOnlySpan<int> rows)
     {
@@ -66,5 +68,12 @@ public sealed class DecodeState
             _visual[layer].Add(first + row);
     }
 
-    internal void SetAttention(int layer, float[] probabilities) => _attention[layer] = probabilities;
+    /// <summary>Where the engine writes what <see cref="Attention"/> then is. Once warm this allocates nothing.</summary>
+    internal Span<float> BeginAttention(int layer, int rows)
+    {
+        if (_attention[layer].Length < rows)
+            _attention[layer] = new float[Math.Max(rows, 2 * _attention[layer].Length)];
+        _seen[layer] = rows;
+        return _attention[layer].AsSpan(0, rows);
+    }
 }

@@ -2,7 +2,7 @@ namespace ParVts.Engine.Scheduling;
 
 /// <summary>A greedy choice for diversity: each pick is the token whose nearest chosen one is farthest (max-min).</summary>
 /// <param name="Picks">The picks that were added, in order.</param>
-/// <param name="Distances">For each of them the distance to the nearest one before it; for a first one, to its nearest neighbour.</param>
+/// <param name="Distances">For each of them the distance to the nearest one before it; for a first one, to its nearest neighbour (0 where it has none).</param>
 /// <param name="Lead">The smallest lead of a pick over the next best; null where there was never a choice.</param>
 internal sealed record MaxMin(int[] Picks, float[] Distances, double? Lead)
 {
@@ -33,7 +33,7 @@ internal sealed record MaxMin(int[] Picks, float[] Distances, double? Lead)
             bool first = i == 0 && chosen.IsEmpty;
             float[] ranked = first ? ToNeighbours(similarity, n) : nearest;
             (picks[i], float ahead) = Farthest(ranked, taken);
-            distances[i] = ranked[picks[i]];
+            distances[i] = float.IsPositiveInfinity(ranked[picks[i]]) ? 0 : ranked[picks[i]];
             if (float.IsFinite(ahead))
                 lead = Math.Min(lead ?? double.PositiveInfinity, ahead);
             taken[picks[i]] = true;

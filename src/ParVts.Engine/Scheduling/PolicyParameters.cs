@@ -39,8 +39,13 @@ public sealed class PolicyParameters
         ulong.TryParse(Text(name), NumberStyles.None, CultureInfo.InvariantCulture, out ulong value) ? value : throw Refuse(name);
 
     /// <summary>Whole numbers of at least <paramref name="minimum"/>, written "8/16/24".</summary>
-    public int[] Integers(string name, int minimum)
+    /// <param name="name">The parameter.</param>
+    /// <param name="minimum">The least of them.</param>
+    /// <param name="mayBeEmpty">There may be none.</param>
+    public int[] Integers(string name, int minimum, bool mayBeEmpty = false)
     {
+        if (mayBeEmpty && Text(name).Length == 0)
+            return [];
         var values = new List<int>();
         foreach (string part in Text(name).Split('/'))
         {

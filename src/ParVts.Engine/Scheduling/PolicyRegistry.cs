@@ -15,6 +15,15 @@ public sealed record PolicyInfo(
     IReadOnlyList<PolicyParameter> Parameters,
     Func<PolicyParameters, VisualTokenPolicy> Create)
 {
+    /// <summary>What its page says beside this.</summary>
+    public required PolicyPage Page { get; init; }
+
+    /// <summary>The policy string with every default that is not empty.</summary>
+    public string Defaults =>
+        Name + string.Concat(
+            Parameters.Where(parameter => parameter.Default.Length > 0)
+                .Select((parameter, i) => $"{(i == 0 ? ':' : ',')}{parameter.Name}={parameter.Default}"));
+
     /// <summary>
     /// The settings among which tuning looks for a model's own (SCHEDULES.md, section 5), as policy strings: what the
     /// parameters leave open, filled in every way. Null where there is nothing to tune.
@@ -26,6 +35,12 @@ public sealed record PolicyInfo(
     /// <see cref="PolicyBudget.Share"/>, in whatever steps there are. Null where the policy finds its sizes out by itself.
     /// </summary>
     public Func<PolicyBudget, string>? Budget { get; init; }
+
+    /// <summary>
+    /// Where a setting is a set of layers and <see cref="Settings"/> name one each: the setting of several of them. Null where settings
+    /// exclude each other.
+    /// </summary>
+    public Func<IReadOnlyList<string>, string>? Together { get; init; }
 }
 
 /// <summary>
@@ -40,7 +55,8 @@ public static class PolicyRegistry
         DensePolicy.Info, ParVtsPolicy.Info, ClassPrunePolicy.Info, FastVPolicy.Info, VtwPolicy.Info, RandomPolicy.Info,
         GridPolicy.Info, VisiPrunerPolicy.Info, ShortVPolicy.Info, ZspaPrunePolicy.Info, VisionDropPolicy.Info, FolderPolicy.Info,
         St3Policy.Info, YopoPolicy.Info, PyramidDropPolicy.Info, SparseVlmPolicy.Info, VisionZipPolicy.Info, DivPrunePolicy.Info,
-        DartPolicy.Info, ToMePolicy.Info, PruMergePolicy.Info,
+        DartPolicy.Info, ToMePolicy.Info, PruMergePolicy.Info, ViCaPolicy.Info, DyVtePolicy.Info, CoViPalPolicy.Info,
+        KnockoutPolicy.Info,
     ];
 
     /// <summary>The policy of that name.</summary>
@@ -64,9 +80,12 @@ public static class PolicyRegistry
         return policies.Length == 1 ? policies[0] : new PolicyStack(policies);
     }
 
-    /// <summary>The settings that tuning tries for a policy; parameters that the string gives stay as they are.</summary>
+    /// <summary>
+    /// The settings that tuning tries for a policy, and how several of them are one where they are not to choose from; parameters
+    /// that the string gives stay as they are.
+    /// </summary>
     /// <exception cref="PolicyException">The string is wrong, or the policy has nothing to tune.</exception>
-    public static IReadOnlyList<string> Settings(string policy, PolicyModel model)
+    public static (IReadOnlyList<string> Settings, Func<IReadOnlyList<string>, string>? Together) Settings(string policy, PolicyModel model)
     {
         (PolicyInfo info, PolicyParameters parameters) = Read(policy);
         if (info.Settings is null)
@@ -77,7 +96,7 @@ public static class PolicyRegistry
         }
 
         info.Create(parameters).Bind(model);
-        return [.. info.Settings(parameters, model)];
+        return ([.. info.Settings(parameters, model)], info.Together);
     }
 
     /// <summary>

@@ -6,7 +6,7 @@ public enum TokenScore
     /// <summary><see cref="ScheduleState.ClassAttention"/>.</summary>
     ClassAttention,
 
-    /// <summary><see cref="ScheduleState.RowScores"/> of the layer before.</summary>
+    /// <summary><see cref="ScheduleState.RowScores"/>.</summary>
     RowAttention,
 }
 

@@ -10,7 +10,7 @@ public enum RowSpace
     Normed,
 
     /// <summary>
-    /// This layer's own keys, rotated, mean over KV heads, as <see cref="ScheduleState.AttentionAtEntry"/> found them before.
+    /// This layer's own keys, rotated, mean over KV heads, as <see cref="ScheduleState.ProbeEntry"/> found them before.
     /// </summary>
     EntryKeys,
 }
@@ -30,11 +30,14 @@ internal abstract class RowMeasures
     /// <summary>[D]: the mean of the rows' residual stream.</summary>
     public abstract float[] Mean(ReadOnlySpan<int> rows);
 
+    /// <summary>[rows, D]: the rows' residual stream; empty in a plan.</summary>
+    public abstract float[] Hidden(ReadOnlySpan<int> rows);
+
     /// <summary>Of the layer before: the L1 norm of each row's keys, rotated, all KV heads together.</summary>
     public abstract float[] KeyNorms();
 
-    /// <summary>For each row, its probability for the named rows in this layer's own attention.</summary>
-    public abstract float[] EntryAttention(ReadOnlySpan<int> rows);
+    /// <summary>For each row, its probability for the named rows in this layer's own attention (<see cref="ScheduleState.SetRowScores"/>).</summary>
+    public abstract void ProbeEntry(ReadOnlySpan<int> rows);
 }
 
 /// <summary>What a plan measures.</summary>
@@ -47,7 +50,9 @@ internal sealed class NoMeasures(ScheduleState state, int hiddenSize) : RowMeasu
 
     public override float[] Mean(ReadOnlySpan<int> rows) => new float[hiddenSize];
 
+    public override float[] Hidden(ReadOnlySpan<int> rows) => [];
+
     public override float[] KeyNorms() => new float[state.Rows.Count];
 
-    public override float[] EntryAttention(ReadOnlySpan<int> rows) => new float[state.Rows.Count];
+    public override void ProbeEntry(ReadOnlySpan<int> rows) => state.SetRowScores(from: 0, read: null);
 }

@@ -44,7 +44,7 @@ internal sealed record SchedulePlan(ScheduleTrace Trace, int MaxRows, int MaxKey
             state.Settle();
             state.Store();
             if (state.ProbedRows.Length > 0)
-                state.SetRowScores(read: null);
+                state.SetRowScores(from: 0, read: null);
             if (state.WantsValues)
                 state.SetValueSums(read: null);
             trace.Record(state);

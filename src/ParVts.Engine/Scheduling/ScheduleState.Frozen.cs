@@ -8,6 +8,7 @@ public sealed partial class ScheduleState
 {
     private readonly List<int> _computed = [];
     private bool _freeze;
+    private bool _blindPrefix;
     private int _mlpShare = 1;
 
     /// <summary>Visual rows are not computed in this layer.</summary>
@@ -30,13 +31,15 @@ public sealed partial class ScheduleState
     /// are, are there for the others (ShortV, arXiv 2504.00502), or not even that: then the layer's store does not hold them.
     /// </summary>
     /// <param name="giveKeys">Others may look at them.</param>
+    /// <param name="blindPrefix">Rows before the first picture look at nothing here: of this layer they get the MLP alone.</param>
     /// <exception cref="PolicyException">Two paths are running.</exception>
-    public void FreezeVisual(bool giveKeys = true)
+    public void FreezeVisual(bool giveKeys = true, bool blindPrefix = false)
     {
         if (Rows.Paths.Contains(RowPath.Rest))
             throw new PolicyException($"a policy freezes visual rows at layer {Layer}, where two paths are running");
         _freeze = true;
         FrozenGiveKeys = giveKeys;
+        _blindPrefix = blindPrefix;
     }
 
     /// <summary>The part of the MLP's inner channels that visual rows use in this layer: the first 1 / n of them; 1 for all.</summary>
@@ -52,9 +55,16 @@ public sealed partial class ScheduleState
         _mlpShare = share;
     }
 
+    /// <summary>The layer's store will hold keys of the visual rows, as far as policies have spoken.</summary>
+    internal bool HoldsVisualKeys => !_freeze || FrozenGiveKeys;
+
     /// <summary>Every policy has spoken: what is frozen follows from the rows that are left.</summary>
     internal void Settle()
     {
+        if (_freeze && _ranges is not null)
+            throw new PolicyException($"a policy changes who sees whom in layer {Layer}, where another one freezes visual rows");
+        if (_ranges is not null)
+            SetRangesPlan(_ranges);
         if (!_freeze)
             return;
         _computed.Clear();
@@ -65,13 +75,11 @@ public sealed partial class ScheduleState
         }
 
         IsFrozen = _computed.Count < Rows.Count;
-        if (IsFrozen && FrozenGiveKeys)
+        if (IsFrozen)
             SetFrozenPlan();
-        else if (IsFrozen)
-            Plan.SetCausal(_computed.Count, CachedRows);
     }
 
-    /// <summary>Rows whose keys <see cref="AttentionAtEntry"/> stored for a moment, at most.</summary>
+    /// <summary>Rows whose keys <see cref="ProbeEntry"/> stored for a moment, at most.</summary>
     internal int EntryKeys { get; private set; }
 
     /// <summary>What query <paramref name="query"/> of the plan is.</summary>
@@ -80,21 +88,30 @@ public sealed partial class ScheduleState
     /// <summary>What key <paramref name="key"/> of this prefill is.</summary>
     internal RowRole KeyRole(int key) => Rows.RoleOf(IsFrozen && !FrozenGiveKeys ? _computed[key] : key);
 
-    // The computed rows as they are packed: runs of neighbours, each seeing all keys before it and its own causally.
+    // The computed rows as they are packed: runs of neighbours in the store, each seeing all keys before it and its own causally.
+    // Rows of no segment see nothing.
     private void SetFrozenPlan()
     {
         Plan.Clear();
         int cached = CachedRows;
         for (int first = 0; first < _computed.Count;)
         {
+            int key = Key(first);
             int end = first + 1;
-            while (end < _computed.Count && _computed[end] == _computed[end - 1] + 1)
+            while (end < _computed.Count && Key(end) == key + end - first && IsBlind(end) == IsBlind(first))
                 end++;
-            int key = cached + _computed[first];
-            Plan.AddSegment(first, end);
-            Plan.AddRange(new KeyRange(0, key, KeyRule.Full));
-            Plan.AddRange(new KeyRange(key, key + end - first, KeyRule.Diagonal));
+            if (!IsBlind(first))
+            {
+                Plan.AddSegment(first, end);
+                Plan.AddRange(new KeyRange(0, key, KeyRule.Full));
+                Plan.AddRange(new KeyRange(key, key + end - first, KeyRule.Diagonal));
+            }
+
             first = end;
         }
+
+        int Key(int computed) => cached + (FrozenGiveKeys ? _computed[computed] : computed);
+
+        bool IsBlind(int computed) => _blindPrefix && Rows.RoleOf(_computed[computed]) == RowRole.Prefix;
     }
 }

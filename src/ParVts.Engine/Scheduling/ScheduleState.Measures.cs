@@ -7,6 +7,7 @@ public sealed partial class ScheduleState
     private Action<float[]>? _readValueSums;
     private bool _valuesMeasured;
     private float[][] _headScores = [];
+    private int[][] _watchedGroups = [];
 
     /// <summary>Measures rows for policies.</summary>
     internal RowMeasures Measures { get; set; } = null!;
@@ -48,6 +49,13 @@ public sealed partial class ScheduleState
         return Measures.Mean(rows);
     }
 
+    /// <summary>The rows' residual stream, [rows, D]; empty where a run is only planned. Otherwise as <see cref="Similarity"/>.</summary>
+    public float[] HiddenRows(ReadOnlySpan<int> rows)
+    {
+        RequireUnchanged(rows);
+        return rows.IsEmpty ? [] : Measures.Hidden(rows);
+    }
+
     /// <summary>
     /// The L1 norm of each row's keys in the layer before, rotated, all KV heads together. Otherwise as <see cref="Similarity"/>.
     /// </summary>
@@ -63,17 +71,16 @@ public sealed partial class ScheduleState
     /// <summary>
     /// Measures this layer before it runs, from its own norm and projections: for each row its probability in the causal
     /// softmax of the rows that are named, mean over heads, then over those rows (PyramidDrop, arXiv 2410.17247). To be
-    /// asked before rows change.
+    /// asked before rows change; from then on <see cref="RowScores"/> are these, and <see cref="KeepHighest"/> ranks by them.
     /// </summary>
     /// <param name="rows">Query rows.</param>
-    /// <returns>A score for each of <see cref="Rows"/>; zeros where a run is only planned.</returns>
-    public float[] AttentionAtEntry(params ReadOnlySpan<int> rows)
+    public void ProbeEntry(params ReadOnlySpan<int> rows)
     {
         if (Layer < 0)
             throw new PolicyException("a policy asks for a layer's attention before the decoder");
         RequireUnchanged(rows);
         EntryKeys = Math.Max(EntryKeys, Rows.Count);
-        return Measures.EntryAttention(rows);
+        Measures.ProbeEntry(rows);
     }
 
     /// <summary>
@@ -127,6 +134,28 @@ public sealed partial class ScheduleState
 
     internal void SetHeadScores(float[][] scores) => _headScores = scores;
 
+    /// <summary>The groups of rows that this layer watches.</summary>
+    internal IReadOnlyList<int[]> WatchedGroups => _watchedGroups;
+
+    /// <summary>
+    /// What <see cref="Watch"/> asked for in the layer before: for each group, its rows' probability of each row, mean over heads, then over
+    /// the group's rows. Empty where a run is only planned.
+    /// </summary>
+    internal IReadOnlyList<float[]> Watched { get; private set; } = [];
+
+    /// <summary>
+    /// Asks that this layer measure the attention of groups of rows, whatever policies probe (<see cref="Probe"/>). The layer waits for the
+    /// device: for analyses, not for policies.
+    /// </summary>
+    internal void Watch(params int[][] groups)
+    {
+        foreach (int[] group in groups)
+            RequireRows(group);
+        _watchedGroups = groups;
+    }
+
+    internal void SetWatched(float[][] scores) => Watched = scores;
+
     /// <summary>A value probe was made, or planned.</summary>
     /// <param name="read">Fetches A of each row, B of each row, and S; null for zeros.</param>
     internal void SetValueSums(Action<float[]>? read)
@@ -142,6 +171,7 @@ public sealed partial class ScheduleState
         _valuesMeasured = WantsValues;
         WantsValues = false;
         HeadProbedRows = [];
+        _watchedGroups = [];
     }
 
     private void RequireUnchanged(ReadOnlySpan<int> rows)

@@ -20,6 +20,7 @@ public delegate void AddKeyRanges(AttentionPlan plan, RowRun queries, RowRun key
 public sealed partial class ScheduleState
 {
     private readonly List<RowRun> _runs = [];
+    private AddKeyRanges? _ranges;
 
     /// <summary>The rows as runs of one role and picture, in order.</summary>
     public IReadOnlyList<RowRun> Runs()
@@ -46,24 +47,29 @@ public sealed partial class ScheduleState
     private int[] RowNumbers(RowRole role) => [.. Enumerable.Range(0, Rows.Count).Where(row => Rows.RoleOf(row) == role)];
 
     /// <summary>
-    /// Replaces this layer's plan by one segment a run, whose ranges a policy gives; rows of earlier turns are seen by all. To be
-    /// called when the rows are final.
+    /// Replaces this layer's plan by one segment a run, whose ranges a policy gives; rows of earlier turns are a run of the prefix,
+    /// which ends at row 0. It is asked for them when every policy has spoken, with the rows that are left then.
     /// </summary>
     /// <exception cref="PolicyException">Two paths are running, or another policy has replaced the plan.</exception>
     public void SetRanges(AddKeyRanges add)
     {
         if (Rows.Paths.Contains(RowPath.Rest))
             throw new PolicyException($"a policy changes who sees whom in layer {Layer}, where two paths are running");
-        if (_ownRanges)
+        if (_ranges is not null)
             throw new PolicyException($"two policies change who sees whom in layer {Layer}");
-        _ownRanges = true;
+        _ranges = add;
+    }
+
+    private void SetRangesPlan(AddKeyRanges add)
+    {
         IReadOnlyList<RowRun> runs = Runs();
         Plan.Clear();
         int cached = CachedRows;
         for (int queries = 0; queries < runs.Count; queries++)
         {
             Plan.AddSegment(runs[queries].Start, runs[queries].End);
-            Plan.AddRange(new KeyRange(0, cached, KeyRule.Full));
+            if (cached > 0)
+                add(Plan, runs[queries], new RowRun(-cached, 0, RowRole.Prefix, -1), new KeyRange(0, cached, KeyRule.Full));
             for (int keys = 0; keys <= queries; keys++)
             {
                 KeyRule rule = keys == queries ? KeyRule.Diagonal : KeyRule.Full;

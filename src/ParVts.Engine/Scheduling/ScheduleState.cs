@@ -60,7 +60,6 @@ public sealed partial class ScheduleState
     private int[] _kept = [];
     private int[][] _visualStored = [];
     private int _weighedLayer = NoLayer;
-    private bool _ownRanges;
     private ScheduleTrace _trace = null!;
 
     /// <summary>The layer, 0-based; −1 before the decoder.</summary>
@@ -100,7 +99,7 @@ public sealed partial class ScheduleState
     }
 
     /// <summary>
-    /// What <see cref="Probe"/> asked for in the layer before: for each row, its probability in the softmax of the rows that
+    /// What <see cref="Probe"/> asked for in the layer before, or <see cref="ProbeEntry"/> of this one: for each row, its probability in the softmax of the rows that
     /// were named, over all their keys, mean over heads and then over those rows. As long as <see cref="Rows"/> were then.
     /// </summary>
     public ReadOnlySpan<float> RowScores
@@ -309,6 +308,8 @@ public sealed partial class ScheduleState
         WantsValues = _valuesMeasured = false;
         HeadProbedRows = [];
         _headScores = [];
+        _watchedGroups = [];
+        Watched = [];
         trace.Begin(Rows, cachedTokens, tokens, labels);
     }
 
@@ -321,10 +322,15 @@ public sealed partial class ScheduleState
         _readClassAttention = read ?? (scores => Array.Clear(scores));
     }
 
+    /// <summary>Where the device's scores of this prefill's rows begin, among those of all keys.</summary>
+    internal int ScoresFrom { get; private set; }
+
     /// <summary>A probe has a score for each row.</summary>
+    /// <param name="from">Scores of earlier turns' keys before them.</param>
     /// <param name="read">Fetches them when they are asked for; null for zeros.</param>
-    internal void SetRowScores(Action<float[]>? read)
+    internal void SetRowScores(int from, Action<float[]>? read)
     {
+        ScoresFrom = from;
         _scoredRows = Rows.Count;
         _readRowScores = read ?? (scores => Array.Clear(scores));
     }
@@ -339,7 +345,7 @@ public sealed partial class ScheduleState
         IsFrozen = _freeze = false;
         EntryKeys = 0;
         Merged = null;
-        _ownRanges = false;
+        _ranges = null;
         _mlpShare = 1;
         _probedRows.Clear();
         ForgetMeasures();
@@ -419,7 +425,22 @@ public sealed partial class ScheduleState
     private void Rearrange()
     {
         Rows.Rearrange(Sources, CollectionsMarshal.AsSpan(_paths));
-        if (Layer >= 0)
-            SetCausalPlan();
+        if (Layer < 0)
+            return;
+        SetCausalPlan();
+        Follow(CollectionsMarshal.AsSpan(_probedRows));
+        Follow(HeadProbedRows);
+    }
+
+    // Rows that another policy wants measured in this layer have moved.
+    private void Follow(Span<int> probed)
+    {
+        foreach (ref int row in probed)
+        {
+            int now = _sources.IndexOf(row);
+            if (now < 0)
+                throw new PolicyException($"a policy takes out a row that another one probes in layer {Layer}");
+            row = now;
+        }
     }
 }

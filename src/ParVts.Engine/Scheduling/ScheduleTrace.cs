@@ -92,7 +92,7 @@ public sealed class ScheduleTrace
     /// <summary>Rows before the prefill's first image (s).</summary>
     public int Prefix { get; private set; }
 
-    /// <summary>Visual rows, as they come from the projector (N).</summary>
+    /// <summary>Visual tokens that the pictures make (N); where rows merge in the vision tower, fewer enter the decoder.</summary>
     public int Visual { get; private set; }
 
     /// <summary>Text rows after the first image (m); all rows where there is no image.</summary>

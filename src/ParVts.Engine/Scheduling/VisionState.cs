@@ -120,10 +120,11 @@ public sealed class VisionState
             throw new PolicyException("a policy merges the class token between blocks of the vision tower");
         if (map.Sources.Length > EntriesPerRow * Rows)
             throw new PolicyException($"a policy merges with {map.Sources.Length} entries; {EntriesPerRow} a row are allowed");
-        if (map.Rows > Rows)
-            throw new PolicyException($"a policy makes {map.Rows} rows of a picture that has {Rows}");
-        Map = map;
         IsFinal = Block == Blocks;
+        int most = IsFinal ? Rows - ClassRows : Rows;
+        if (map.Rows > most)
+            throw new PolicyException($"a policy makes {map.Rows} rows of a picture that has {most}");
+        Map = map;
     }
 
     private static void RequireRows(ReadOnlySpan<int> rows, int count)

@@ -37,6 +37,9 @@ public enum PolicyNeeds
 /// <param name="RowTile">Rows that the device works on at a time (<see cref="Compute.ComputeDevice.RowTile"/>).</param>
 public sealed record PolicyModel(int Layers, int RowTile)
 {
+    /// <summary>Elements of a decoder row.</summary>
+    public int HiddenSize { get; init; } = 1;
+
     /// <summary>Query heads of a decoder layer.</summary>
     public int Heads { get; init; } = 1;
 
@@ -53,7 +56,7 @@ public sealed record PolicyModel(int Layers, int RowTile)
 /// <summary>What a part of a policy does, for judging whether two policies may be stacked.</summary>
 public enum PolicyEffect
 {
-    /// <summary>Chooses some of the visual tokens that are there.</summary>
+    /// <summary>Chooses some of the visual tokens that are there; over a span, wherever in it what is measured says so.</summary>
     Select,
 
     /// <summary>Runs two paths from <see cref="PolicySpan.From"/> to <see cref="PolicySpan.To"/>.</summary>
@@ -68,13 +71,19 @@ public enum PolicyEffect
     /// <summary>Leaves the visual tokens as they are, but changes how layers see or compute them.</summary>
     View,
 
+    /// <summary>A <see cref="View"/> in which visual tokens see their neighbours: a picture's grid must be whole.</summary>
+    Grid,
+
+    /// <summary>Measures rows, for a choice later.</summary>
+    Measure,
+
     /// <summary>Wants every visual token to stay in every layer.</summary>
     KeepAll,
 }
 
 /// <summary>Where in the model a policy acts.</summary>
 /// <param name="From">The layer at whose entry it begins; −1 before the decoder.</param>
-/// <param name="To">The layer at whose entry it is over; equal to <paramref name="From"/> for what happens at once.</param>
+/// <param name="To">The layer at whose entry it is over; equal to <paramref name="From"/> for what happens at an entry alone.</param>
 /// <param name="Effect">What it does.</param>
 public readonly record struct PolicySpan(int From, int To, PolicyEffect Effect);
 

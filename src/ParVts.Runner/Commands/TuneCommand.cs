@@ -87,7 +87,7 @@ internal static class TuneCommand
     private static int Run(
         ParseResult parse, InferenceEngine engine, TuningRequest request, Func<Picture, PromptImage> prepare, string template)
     {
-        IReadOnlyList<string> settings = PolicyRegistry.Settings(request.Policy, engine.PolicyModel);
+        (IReadOnlyList<string> settings, Func<IReadOnlyList<string>, string>? together) = PolicyRegistry.Settings(request.Policy, engine.PolicyModel);
         List<Prompt> prompts = [];
         foreach (string file in Pictures(request.Images).Take(request.Limit))
         {
@@ -98,6 +98,8 @@ internal static class TuneCommand
         var tuner = new Tuner(engine, prompts, request.Threshold);
         using var interrupt = new Interrupt();
         using var progress = new ProgressDisplay();
+        if (together is not null)
+            settings = tuner.Sets(settings, together, (done, total) => progress.Report(new GenerationProgress("layers", done, total)), interrupt.Token);
         TuningTrial? best = tuner.Run(
             settings, (done, total) => progress.Report(new GenerationProgress("settings", done, total)), interrupt.Token);
         progress.Finish();

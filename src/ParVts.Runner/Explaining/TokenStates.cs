@@ -33,7 +33,8 @@ internal static class TokenStates
             return states;
         IReadOnlyList<int>? subject = SubjectAfter(past);
         Array.Fill(states, TokenState.Dropped);
-        foreach (int token in past[^1].Kept)
+        // A class token's row and a merged one are no patch of a picture.
+        foreach (int token in past[^1].Kept.Where(token => token >= 0))
             states[token] = subject is null ? TokenState.Alive : TokenState.Rest;
         foreach (int token in subject ?? [])
             states[token] = states[token] == TokenState.Dropped ? TokenState.Dropped : TokenState.Subject;

@@ -89,6 +89,10 @@ internal sealed class PromptOptions
         command.Options.Add(_aspect);
     }
 
+    /// <summary>A picture or a text is given.</summary>
+    public bool IsGiven(ParseResult parse) => parse.GetValue(_image) is { Length: > 0 }
+        || (parse.GetValue(_prompt) ?? parse.GetValue(_promptFile) ?? parse.GetValue(_rawPrompt)) is not null;
+
     /// <summary>--policy.</summary>
     public string Policy(ParseResult parse) => parse.GetRequiredValue(_policy);
 

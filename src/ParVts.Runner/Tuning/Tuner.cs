@@ -28,6 +28,31 @@ internal sealed class Tuner(InferenceEngine engine, IReadOnlyList<Prompt> prompt
     /// <summary>Every setting that was tried, in order.</summary>
     public IReadOnlyList<TuningTrial> Trials => _trials;
 
+    /// <summary>
+    /// Sets to try, where settings do not exclude each other: the one that stays closest alone, then the two that do, and so on
+    /// (ShortV, arXiv 2504.00502). Ties go to the setting that is named first.
+    /// </summary>
+    /// <param name="settings">Policy strings of one part each.</param>
+    /// <param name="together">Makes one policy string of several.</param>
+    /// <param name="progress">Is told (ranked, of how many).</param>
+    /// <param name="cancellation">Ends the ranking with an <see cref="OperationCanceledException"/>.</param>
+    public IReadOnlyList<string> Sets(
+        IReadOnlyList<string> settings, Func<IReadOnlyList<string>, string> together, Action<int, int> progress, CancellationToken cancellation)
+    {
+        if (settings.Count < 2)
+            return settings;
+        IReadOnlyList<float>[] dense = Dense(cancellation);
+        double[] alone = new double[settings.Count];
+        for (int i = 0; i < alone.Length; i++)
+        {
+            alone[i] = Divergence(settings[i], dense, cancellation);
+            progress(i + 1, alone.Length);
+        }
+
+        string[] ranked = [.. Enumerable.Range(0, alone.Length).OrderBy(i => alone[i]).Select(i => settings[i])];
+        return [.. Enumerable.Range(1, ranked.Length).Select(count => together(ranked[..count]))];
+    }
+
     /// <summary>The winner; null where no setting stays under the threshold.</summary>
     /// <param name="settings">Policy strings.</param>
     /// <param name="progress">Is told (tried, of how many at most).</param>
@@ -35,7 +60,7 @@ internal sealed class Tuner(InferenceEngine engine, IReadOnlyList<Prompt> prompt
     public TuningTrial? Run(IReadOnlyList<string> settings, Action<int, int> progress, CancellationToken cancellation)
     {
         (string Policy, double Cost)[] sorted = [.. settings.Select(policy => (policy, Cost(policy))).OrderBy(setting => setting.Item2)];
-        IReadOnlyList<float>[] dense = [.. prompts.Select(prompt => Logits("dense", prompt, cancellation))];
+        IReadOnlyList<float>[] dense = Dense(cancellation);
         TuningTrial? best = null;
         for (int i = 0; i < sorted.Length; i++)
         {
@@ -54,10 +79,19 @@ internal sealed class Tuner(InferenceEngine engine, IReadOnlyList<Prompt> prompt
     /// <summary>The trial with every prompt asked, whatever the threshold.</summary>
     public TuningTrial Finish(TuningTrial trial, CancellationToken cancellation)
     {
+        double mean = Divergence(trial.Policy, Dense(cancellation), cancellation);
+        return trial with { Divergence = mean, Prompts = prompts.Count, IsMean = true };
+    }
+
+    private IReadOnlyList<float>[] Dense(CancellationToken cancellation) => [.. prompts.Select(prompt => Logits("dense", prompt, cancellation))];
+
+    // The mean over all prompts.
+    private double Divergence(string policy, IReadOnlyList<float>[] dense, CancellationToken cancellation)
+    {
         double sum = 0;
-        foreach (Prompt prompt in prompts)
-            sum += TokenDistribution.Divergence(Logits("dense", prompt, cancellation), Logits(trial.Policy, prompt, cancellation));
-        return trial with { Divergence = sum / prompts.Count, Prompts = prompts.Count, IsMean = true };
+        for (int i = 0; i < prompts.Count; i++)
+            sum += TokenDistribution.Divergence(dense[i], Logits(policy, prompts[i], cancellation));
+        return sum / prompts.Count;
     }
 
     private TuningTrial Try(string policy, double cost, IReadOnlyList<float>[] dense, CancellationToken cancellation)

@@ -15,7 +15,11 @@ internal sealed class DeferredChoiceTests
         [Values(
             "parvts:keep=5,migrate=1", "parvts:keep=4,migrate=1,fuse=mass", "parvts:keep=5,migrate=1,fuse=lse", "parvts:keep=3,migrate=0",
             "parvts:keep=5000,migrate=1", "parvts:keep=5,migrate=1,budget=total", "cls-prune:keep=6", "fastv:layer=1,keep=0.4",
-            "cls-prune:keep=7+fastv:layer=1,keep=3", "cls-prune:keep=7+vtw:layer=1", "vtw:layer=1", "random:keep=4,seed=3", "dense")] string policy,
+            "cls-prune:keep=7+fastv:layer=1,keep=3", "cls-prune:keep=7+vtw:layer=1", "vtw:layer=1", "random:keep=4,seed=3", "dense",
+            "st3:start=1,stride=1,keep=0.6,floor=2,every=2", "pyramiddrop:layers=0/1,keep=0.7/0.3", "sparsevlm:layers=0,keep=5",
+            "visiondrop:dominant=7/3,contextual=2/1,layers=1", "tome:merge=1+pyramiddrop:layers=0/1,keep=0.7/0.3", "divprune:keep=6+pyramiddrop:layers=1,keep=2",
+            "cls-prune:keep=7+st3:start=1,keep=0.5,floor=1+shortv:layers=1", "dart:layer=1,keep=4,visual_pivots=1,text_pivots=1",
+            "grid:keep=7+visipruner:shallow=0,tcos=1,tnorm=0.02", "prumerge:neighbours=3+zspaprune:keep=1")] string policy,
         [Values(1, 2)] int images,
         [Range(1, 3)] int seed)
     {

@@ -7,7 +7,7 @@ namespace ParVts.Engine.Tests.Scheduling;
 /// <summary>Policy strings, files and stacks: what is written, what is refused and how.</summary>
 public class PolicyStringTests
 {
-    private static readonly PolicyModel s_model = new(Layers: 32, RowTile: 48);
+    private static readonly PolicyModel s_model = new(Layers: 32, RowTile: 48) { Heads = 8 };
 
     [TestCase("dense", "dense")]
     [TestCase("parvts", "parvts:keep=64,migrate=3,fuse=mean")]
@@ -20,6 +20,28 @@ public class PolicyStringTests
     [TestCase("grid", "grid:keep=64")]
     [TestCase("cls-prune:keep=128 + fastv:layer=8,keep=32", "cls-prune:keep=128+fastv:layer=8,keep=32")]
     [TestCase("parvts:migrate=3+vtw:layer=20", "parvts:keep=64,migrate=3,fuse=mean+vtw:layer=20")]
+    [TestCase("visipruner", "visipruner:shallow=6,tcos=0.995,tnorm=0.2,texit=0.999")]
+    [TestCase(
+        "visipruner:shallow=0,mask_visual=all,consecutive=true,drop_shallow_kv=true",
+        "visipruner:shallow=0,tcos=0.995,tnorm=0.2,texit=0.999,mask_visual=all,consecutive=true,drop_shallow_kv=true")]
+    [TestCase("shortv", "shortv:layers=31/29/30/28/0/26/27/25/24/22/23/21/2/3/20/18/17/12/19")]
+    [TestCase("shortv:layers=", "shortv:layers=")]
+    [TestCase("zspaprune", "zspaprune:keep=64,core=0.6")]
+    [TestCase("visiondrop", "visiondrop:dominant=42/30/22/16,contextual=6/5/4/3,layers=8/16/24")]
+    [TestCase("folder", "folder:keep=192,alpha=5")]
+    [TestCase("st3:stride=2", "st3:start=4,stride=2,keep=0.7,floor=16,anneal=0.8,every=4")]
+    [TestCase("yopo", "yopo:window=5,cut=16,mlp=2")]
+    [TestCase("yopo:tail=mask", "yopo:window=5,cut=16,mlp=2,tail=mask")]
+    [TestCase("pyramiddrop", "pyramiddrop:layers=8/16/24,keep=0.5/0.25/0.125")]
+    [TestCase("pyramiddrop:layers=3,keep=40", "pyramiddrop:layers=3,keep=40")]
+    [TestCase("sparsevlm", "sparsevlm:layers=2/6/15,keep=300/200/110")]
+    [TestCase("sparsevlm:score=gravity", "sparsevlm:layers=2/6/15,keep=300/200/110,score=gravity,heads=0")]
+    [TestCase("visionzip", "visionzip:dominant=54,contextual=10")]
+    [TestCase("divprune", "divprune:keep=0.098")]
+    [TestCase("dart", "dart:layer=2,keep=128,visual_pivots=4,text_pivots=4")]
+    [TestCase("tome", "tome:merge=16")]
+    [TestCase("prumerge:plus=true", "prumerge:plus=true,neighbours=32")]
+    [TestCase("shortv:layers=3+fastv", "shortv:layers=3+fastv:layer=3,keep=0.5")]
     public void A_policy_says_its_name_with_defaults(string policy, string name)
     {
         VisualTokenPolicy made = PolicyRegistry.Create(policy);
@@ -69,12 +91,58 @@ public class PolicyStringTests
     [TestCase("fastv:layer=0", "layer=0 is not allowed; layer is a layer, from 1")]
     [TestCase("random:seed=x", "seed=x is not allowed")]
     [TestCase("parvts+", "there is no policy ''")]
+    [TestCase("visipruner:tcos=1.5", "tcos=1.5 is not allowed; tcos is a number from 0 to 1")]
+    [TestCase("visipruner:tnorm=-1", "tnorm=-1 is not allowed; tnorm is a number of at least 0")]
+    [TestCase("visipruner:texit=NaN", "texit=NaN is not allowed")]
+    [TestCase("visipruner:mask_visual=none", "mask_visual is first or all")]
+    [TestCase("visipruner:consecutive=yes", "consecutive is true or false")]
+    [TestCase("shortv:layers=3/3", "layers=3/3 is not allowed; layers is layers, each once")]
+    [TestCase("shortv:layers=3/", "layers=3/ is not allowed")]
+    [TestCase("shortv:layers=-1", "layers=-1 is not allowed")]
+    [TestCase("zspaprune:core=1.1", "core is a share from 0 to 1")]
+    [TestCase("visiondrop:layers=8", "dominant has 4 entries for 1 layers; it has one before the decoder")]
+    [TestCase("visiondrop:dominant=5/4,layers=8", "dominant has 2 entries and contextual 4")]
+    [TestCase("visiondrop:dominant=0/1/1/1", "dominant=0/1/1/1 is not allowed")]
+    [TestCase("visiondrop:layers=16/8/24", "layers=16/8/24 is not allowed; layers is layers, ascending")]
+    [TestCase("folder:alpha=-1", "alpha is a number of at least 0")]
+    [TestCase("st3:start=0", "start=0 is not allowed; start is a layer, from 1")]
+    [TestCase("st3:stride=0", "stride=0 is not allowed; stride is a whole number of at least 1")]
+    [TestCase("st3:every=0", "every is a whole number of at least 1")]
+    [TestCase("st3:keep=2", "keep is a share from 0 to 1")]
+    [TestCase("yopo:window=4", "window=4 is not allowed; window is an odd whole number")]
+    [TestCase("yopo:cut=0", "cut=0 is not allowed; cut is a layer, from 1")]
+    [TestCase("yopo:mlp=0", "mlp=0 is not allowed")]
+    [TestCase("yopo:tail=keep", "tail is drop or mask")]
+    [TestCase("pyramiddrop:layers=8/16", "layers has 2 entries and keep 3; they belong together")]
+    [TestCase("pyramiddrop:layers=8/8/9", "ascending")]
+    [TestCase("pyramiddrop:layers=", "layers= is not allowed")]
+    [TestCase("pyramiddrop:keep=0/0.1/0.1", "keep=0/0.1/0.1 is not allowed; keep is for each layer a count, or a share")]
+    [TestCase("pyramiddrop:keep=1.5/0.1/0.1", "is not allowed")]
+    [TestCase("sparsevlm:keep=5/4", "layers has 3 entries and keep 2")]
+    [TestCase("sparsevlm:heads=3", "heads=3 is not allowed; heads is a whole number; above 0 only with score=gravity")]
+    [TestCase("sparsevlm:keep=0.5/3/2", "is not allowed")]
+    [TestCase("visionzip:dominant=0", "dominant is a whole number of at least 1")]
+    [TestCase("divprune:keep=0", "keep is a count of at least 1")]
+    [TestCase("dart:layer=0", "layer is a layer, from 1")]
+    [TestCase("dart:visual_pivots=0", "visual_pivots is a whole number of at least 1")]
+    [TestCase("tome:merge=x", "merge is a whole number")]
+    [TestCase("prumerge:neighbours=64", "neighbours is a whole number from 1 to 63")]
+    [TestCase("prumerge:neighbours=0", "neighbours is a whole number from 1 to 63")]
     public void A_wrong_string_is_refused_with_what_is_allowed(string policy, string message) =>
         Assert.That(() => PolicyRegistry.Create(policy), Throws.TypeOf<PolicyException>().With.Message.Contain(message));
 
     [TestCase("parvts:migrate=32", "migrate=32 is beyond the model's last layer; migrate is 0 to 31 here")]
     [TestCase("vtw:layer=32", "layer is 0 to 31 here")]
     [TestCase("fastv:layer=40", "layer is 1 to 31 here")]
+    [TestCase("visipruner:shallow=32", "shallow is 0 to 31 here")]
+    [TestCase("shortv:layers=3/32", "names layer 32, beyond the model's last; layers are 0 to 31 here")]
+    [TestCase("st3:start=32", "start is 1 to 31 here")]
+    [TestCase("yopo:cut=32", "cut is 1 to 31 here")]
+    [TestCase("pyramiddrop:layers=8/16/40", "names layer 40, beyond the model's last")]
+    [TestCase("visiondrop:layers=8/16/32", "names layer 32")]
+    [TestCase("sparsevlm:layers=2/6/32", "names layer 32")]
+    [TestCase("sparsevlm:score=gravity,heads=9", "heads=9 is more than the model has; heads is 0 to 8 here")]
+    [TestCase("dart:layer=32", "layer is 1 to 31 here")]
     [TestCase("dense+fastv", "keeps every visual token")]
     [TestCase("fastv+dense", "keeps every visual token")]
     [TestCase("parvts+parvts:keep=3", "both split")]
@@ -96,7 +164,10 @@ public class PolicyStringTests
         string[] seeds =
         [
             "parvts:keep=64,migrate=3,fuse=w:0.7,budget=total", "fastv:layer=3,keep=0.5+vtw:layer=20", "random:keep=auto,seed=18446744073709551615",
-            "cls-prune:keep=0.25", "grid", "@policy.json", "dense",
+            "cls-prune:keep=0.25", "grid", "@policy.json", "dense", "visipruner:tnorm=0.2,mask_visual=all", "shortv:layers=3/1/2", "zspaprune:core=0.5",
+            "visiondrop:dominant=5/4,contextual=2/1,layers=8", "folder:alpha=5", "st3:start=4,stride=4,keep=0.7", "yopo:window=5,heads=none.json,tail=mask",
+            "pyramiddrop:layers=8/16,keep=0.5/9", "sparsevlm:layers=2,keep=300,score=gravity,heads=3", "visionzip:dominant=54", "divprune:keep=0.1",
+            "dart:layer=2,text_pivots=0", "tome:merge=16", "prumerge:plus=true,neighbours=5",
         ];
         var random = new Random(7);
         int policies = 0;
@@ -163,6 +234,47 @@ public class PolicyStringTests
         using var folder = new TempFolder();
         string file = folder.Write("p.json", text);
         Assert.That(() => PolicyRegistry.Create("@" + file), Throws.TypeOf(error).With.Message.Contain(message));
+    }
+
+    [TestCase(null, typeof(ModelFormatException), "cannot be read")]
+    [TestCase("[[1, 2]]", typeof(ModelFormatException), "has the entry 2; 0 or 1 was expected")]
+    [TestCase("[[1, true]]", typeof(ModelFormatException), "0 or 1 was expected")]
+    [TestCase("[[1, 0.5]]", typeof(ModelFormatException), "0 or 1 was expected")]
+    [TestCase("[1, 0]", typeof(ModelFormatException), "is not a table of heads")]
+    [TestCase("{}", typeof(ModelFormatException), "is not a table of heads")]
+    [TestCase("[[1, 0]", typeof(ModelFormatException), "is not a table of heads")]
+    [TestCase("[[1, 0]]", typeof(PolicyException), "has 1 layers of 2 heads; the model has 32 layers of 8 heads")]
+    [TestCase("[]", typeof(PolicyException), "has 0 layers of  heads; the model has 32 layers")]
+    public void A_wrong_table_of_heads_is_refused(string? text, Type error, string message)
+    {
+        using var folder = new TempFolder();
+        string file = text is null ? folder.File("none.json") : folder.Write("heads.json", text);
+        VisualTokenPolicy made = PolicyRegistry.Create($"yopo:heads={file}");
+        Assert.That(() => made.Bind(s_model), Throws.TypeOf(error).With.Message.Contain(message));
+    }
+
+    [Test]
+    public void A_table_of_heads_that_no_table_can_be_is_not_read()
+    {
+        using var folder = new TempFolder();
+        string file = folder.File("large.json");
+        using (FileStream large = File.Create(file))
+            large.SetLength(1L << 32);
+        foreach (string path in new[] { file, "a\0b", folder.Path })
+        {
+            VisualTokenPolicy made = PolicyRegistry.Create($"yopo:heads={path}");
+            Assert.That(() => made.Bind(s_model), Throws.TypeOf<ModelFormatException>(), path);
+        }
+    }
+
+    [Test]
+    public void What_a_set_of_layers_is_tuned_among()
+    {
+        (IReadOnlyList<string> settings, Func<IReadOnlyList<string>, string>? together) = PolicyRegistry.Settings("shortv", new PolicyModel(3, 48));
+        Assert.That(settings, Is.EqualTo(new[] { "shortv:layers=0", "shortv:layers=1", "shortv:layers=2" }));
+        Assert.That(together!(["shortv:layers=2", "shortv:layers=0"]), Is.EqualTo("shortv:layers=2/0"));
+        Assert.That(PolicyRegistry.Settings("shortv:layers=1/0", new PolicyModel(3, 48)).Settings, Is.EqualTo(new[] { "shortv:layers=1/0" }));
+        Assert.That(PolicyRegistry.Settings("vtw", new PolicyModel(3, 48)).Together, Is.Null);
     }
 
     [Test]

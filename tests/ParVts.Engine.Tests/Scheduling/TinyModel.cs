@@ -27,7 +27,7 @@ internal sealed class TinyModel : IDisposable
     // What the run under way computes on: the only queue on which its tensors are known to be ready.
     private ComputeDevice? _queue;
 
-    public TinyModel(int seed, bool hasClassToken = true, Func<ComputeDevice>? openDevice = null)
+    public TinyModel(int seed, bool hasClassToken = true, Func<ComputeDevice>? openDevice = null, int? layers = null, int? grid = null)
     {
         _random = new Random(seed);
         int kvHeads = _random.Next(1, 3);
@@ -48,6 +48,7 @@ internal sealed class TinyModel : IDisposable
             Seed = seed,
             Sharpness = 2,
         };
+        shape = shape with { Layers = layers ?? shape.Layers, Grid = grid ?? shape.Grid };
         RandomModel.Write(_folder.Path, shape);
         Engine = VlmEngine.Open(_folder.Path, new EngineOptions { Threads = 2, Warning = Warnings.Add, OpenDevice = openDevice });
     }

@@ -14,7 +14,7 @@ internal class PrefillTests
     public void Open()
     {
         _gpu = DeviceModel.OpenGpu();
-        _model = new TinyModel(5, openDevice: () => _gpu.Device);
+        _model = new TinyModel(11, openDevice: () => _gpu.Device);
     }
 
     [TearDown]
@@ -48,6 +48,44 @@ internal class PrefillTests
         Assert.That(during!.GetValueOrDefault("cuLaunchKernel"), Is.GreaterThan(8 * _model.Layers));
         if (policy != "dense")
             Assert.That(result.Trace.Events, Is.Not.Empty, "what was chosen is known in the end");
+    }
+
+    [Test]
+    public void A_decision_is_read_back_while_the_layers_mlp_is_still_queued()
+    {
+        SimDriver sim = DeviceModel.RequireSim(_gpu);
+        Assert.That(_model.Layers, Is.GreaterThanOrEqualTo(4));
+
+        // No cosine is that low: every layer but the first and the last is looked into, and nobody leaves.
+        using Session session = _model.Engine.CreateSession("visipruner:shallow=0,tcos=0");
+        IReadOnlyDictionary<string, long> before = sim.CallsByName;
+        Dictionary<string, long>? during = null;
+        long queued = 0;
+        var behind = new List<long>();
+        session.Progress = progress =>
+        {
+            if (progress.Phase == "vision")
+            {
+                before = sim.CallsByName;
+                return;
+            }
+
+            // What was queued with the layer before, and had not run when its decision was there.
+            during = Since(before, sim.CallsByName);
+            bool looked = progress.Done >= 2 && progress.Done < progress.Total;
+            long underWay = during.Where(call => ReadsBack(call.Key)).Sum(call => call.Value) - during.GetValueOrDefault("cuEventSynchronize");
+            Assert.That(underWay, Is.EqualTo(looked ? 1 : 0), $"copies under way behind layer {progress.Done - 1}");
+            if (progress.Done > 2)
+                behind.Add(queued - sim.Counters.AllLaunches);
+            queued = sim.CallsByName["cuLaunchKernel"];
+        };
+        session.Generate(_model.Prompt(), new GenerationOptions { MaxTokens = 1 });
+
+        Assert.That(during!.Where(call => Waits(call.Key)).Select(call => call.Key), Is.EqualTo(["cuEventSynchronize"]), "what the host waits for");
+        Assert.That(during!["cuEventSynchronize"], Is.EqualTo(_model.Layers - 2), "once for each layer that is looked into");
+
+        // The projection, the norm, and the MLP's three products and its activation, at least.
+        Assert.That(behind, Has.Count.EqualTo(_model.Layers - 2).And.All.GreaterThanOrEqualTo(6), "launches that were still queued");
     }
 
     [Test]

@@ -58,6 +58,7 @@ public sealed unsafe partial class CpuDevice
     public override void MeanHeads(in Tensor x, in Tensor output)
     {
         Check(x.Rows == output.Rows && output.Columns > 0 && x.Columns % output.Columns == 0, "MeanHeads: shapes do not match");
+        Check(x.Type == TensorType.F32 && output.Type == TensorType.F32, "MeanHeads: everything is F32");
         RowMeasures.MeanHeads(x, output);
     }
 
@@ -65,13 +66,14 @@ public sealed unsafe partial class CpuDevice
     public override void AbsoluteSums(in Tensor x, in Tensor output)
     {
         Check(output.Rows == 1 && output.Columns == x.Rows, "AbsoluteSums: shapes do not match");
+        Check(x.Type == TensorType.F32 && output.Type == TensorType.F32, "AbsoluteSums: everything is F32");
         RowMeasures.AbsoluteSums(x, output);
     }
 
     /// <inheritdoc/>
     public override void ReadKeys(in KvLayer layer, int firstRow, in Tensor output)
     {
-        Check(output.Columns == layer.Heads * layer.HeadDim, "ReadKeys: shapes do not match");
+        Check(output.Columns == layer.Heads * layer.HeadDim && output.Type == TensorType.F32, "ReadKeys: an F32 column for each element of a key");
         Check(firstRow >= 0 && firstRow + output.Rows <= layer.Length, "ReadKeys: the layer does not hold these rows");
         RowMeasures.ReadKeys(layer, firstRow, output);
     }

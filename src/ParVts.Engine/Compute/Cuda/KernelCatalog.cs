@@ -7,7 +7,7 @@ namespace ParVts.Engine.Compute.Cuda;
 /// <summary>What models' runs compile, so that it can be compiled beforehand. Any thread.</summary>
 public static class KernelCatalog
 {
-    private static readonly string[] s_plain = ["decisions.cu", "pages.cu", "paths.cu", "rows.cu", "sample.cu", "select.cu"];
+    private static readonly string[] s_plain = ["decisions.cu", "pages.cu", "paths.cu", "rows.cu", "sample.cu", "select.cu", "similarity.cu", "sums.cu"];
 
     // What published models of the family have: text and vision heads, query heads to a KV head.
     private static readonly int[] s_headDims = [64, 72, 80, 96, 128];
@@ -56,9 +56,10 @@ public static class KernelCatalog
             }
         }
 
-        // Norms that stay float32, copies of rows with room behind them, and the table of rotary positions.
+        // Norms and the attention of a row that is looked into, which stay float32, copies of rows with room behind them, and the table of rotary positions.
         Macro wide = CudaDevice.Element(TensorType.F32);
         ids.Add(new KernelId("norm.cu", "", wide));
+        ids.Add(new KernelId("decode_combine.cu", "", wide));
         ids.Add(new KernelId("activation.cu", "", wide, new Macro("FUNCTION", -1)));
         ids.Add(new KernelId("rope_store.cu", ""));
         return ids;

@@ -15,6 +15,24 @@ internal sealed class ClassPrunePolicy : VisualTokenPolicy
         parameters => new ClassPrunePolicy(parameters))
     {
         Budget = budget => $"keep={budget.Count}",
+        Page = new()
+        {
+            Title = "Class-token pruning",
+            Acts = "before the decoder",
+            Cache = "prefix, the tokens that stay and text in every layer",
+            Idea = """
+                ParVTS's criterion without its second path: the difference between the two is what the second path gains.
+                """,
+            Rule = """
+                - The `keep` patches that the class token looks at most (`a_j` of `parvts`) enter the decoder; the others never do.
+                  It equals `parvts` with `migrate=0`.
+                """,
+            Ours = """
+                All of it: a baseline. Without a class token (SigLIP) the mean attention that a patch receives ranks the patches.
+                """,
+            Licence = "ours",
+            Checked = "a reference of our own alone",
+        },
     };
 
     public override string Name => $"cls-prune:keep={_choice.Keep}{_choice.Suffix}";

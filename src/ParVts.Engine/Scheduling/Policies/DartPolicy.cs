@@ -33,6 +33,25 @@ internal sealed class DartPolicy : VisualTokenPolicy
         parameters => new DartPolicy(parameters))
     {
         Budget = budget => $"keep={budget.Count}",
+        Page = new()
+        {
+            Title = "DART",
+            Acts = "entry of `layer`",
+            Cache = "full before `layer`, then the tokens that stay",
+            Idea = """
+                A token that is like one that stays adds nothing. A few pivots and what is least like them hold the most.
+                """,
+            Rule = """
+                - Pivots: the `visual_pivots` visual rows and the `text_pivots` rows behind the picture whose keys of layer
+                  `layer`−1 (after RoPE, all KV heads) have the largest L1 norm.
+                - The pivots take turns, visual ones first, each in ascending order. Each takes `keep`÷pivots visual rows (a whole
+                  number), of those that are still free the least like it, by cosine of the rows under the decoder's final norm.
+                - What was taken and the visual pivots stay: 128+4 = 132 by default.
+                """,
+            Ours = "The order of the pivots: the reference walks through an unordered set.",
+            Licence = "the authors' code: Apache-2.0",
+            Checked = "a public port of the authors' code: same choices, rows and logits, its pivots put into our order",
+        },
     };
 
     public override string Name => $"dart:layer={_layer.Value},keep={_keep},visual_pivots={_visualPivots},text_pivots={_textPivots}";
@@ -75,8 +94,7 @@ internal sealed class DartPolicy : VisualTokenPolicy
     {
         float[] scores = [.. rows.Select(row => norms[row])];
         int[] top = Selection.Top(scores, count);
-        int[] chosen = [.. top.Select(place => ids[place])];
-        state.Record(ScheduleEventKind.Measure, what, ids, scores, chosen, Selection.Margin(ids, scores, chosen));
+        state.Record(ScheduleEventKind.Measure, what, ids, scores, [.. top.Select(place => ids[place])], Selection.Margin(scores, top));
         return top;
     }
 
@@ -93,13 +111,12 @@ internal sealed class DartPolicy : VisualTokenPolicy
         }
 
         int[] ids = [.. free.Select(place => labels[place])];
-        int[] top = [.. Selection.Top([.. scores], count).Select(i => free[i])];
-        foreach (int place in top)
-            taken[place] = true;
-        int[] chosen = [.. top.Select(place => labels[place])];
-        double? margin = Selection.Margin(ids, [.. scores], chosen);
+        int[] top = Selection.Top([.. scores], count);
+        double? margin = Selection.Margin([.. scores], top);
+        foreach (int i in top)
+            taken[free[i]] = true;
         state.Record(
             ScheduleEventKind.Measure, $"least similar to row {pivot - state.Rows.CountOf(RowRole.Prefix)} after the prefix: cosine, negated", ids,
-            [.. scores], chosen, margin);
+            [.. scores], [.. top.Select(i => ids[i])], margin);
     }
 }

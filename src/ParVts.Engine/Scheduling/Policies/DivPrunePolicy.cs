@@ -19,6 +19,25 @@ internal sealed class DivPrunePolicy : VisualTokenPolicy
         parameters => new DivPrunePolicy(parameters))
     {
         Budget = budget => $"keep={budget.Count}",
+        Page = new()
+        {
+            Title = "DivPrune",
+            Acts = "before the decoder",
+            CompactPositions = true,
+            Cache = "prefix, the tokens that stay and text in every layer",
+            Idea = """
+                Importance scores keep many tokens that say the same. Choose the most different ones, and nothing is left without a
+                near relative.
+                """,
+            Rule = """
+                - Distances are 1 less the cosine of projected visual tokens. The first token is the one farthest from its nearest
+                  neighbour; each next one is the token whose nearest chosen one is farthest, until `keep` are chosen. They stay in
+                  raster order.
+                """,
+            Ours = "Nothing.",
+            Licence = "the authors' code: a non-commercial licence, and nothing is taken from it",
+            Checked = "the authors' code: same choices, rows and logits",
+        },
     };
 
     public override string Name => $"divprune:keep={_keep}";

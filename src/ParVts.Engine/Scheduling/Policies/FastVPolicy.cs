@@ -29,6 +29,23 @@ internal sealed class FastVPolicy : VisualTokenPolicy
         parameters => new FastVPolicy(parameters))
     {
         Budget = budget => $"keep={budget.Count}",
+        Page = new()
+        {
+            Title = "FastV",
+            Acts = "entry of `layer`",
+            Cache = "full before `layer`, then the tokens that stay",
+            Idea = """
+                Behind the first layers, most visual tokens get hardly any attention. Those that the end of the prompt looks at say
+                what matters.
+                """,
+            Rule = """
+                - In layer `layer`−1 the last prompt row's probabilities over all keys are averaged over heads.
+                - At the entry of `layer` the `keep` visual rows of highest average stay, in raster order.
+                """,
+            Ours = "Nothing.",
+            Licence = "the authors' code: no licence is given, and nothing is taken from it",
+            Checked = "the authors' code: same choices, rows and logits, of the prefill",
+        },
     };
 
     public override string Name => $"fastv:layer={_layer.Value},keep={_keep}";

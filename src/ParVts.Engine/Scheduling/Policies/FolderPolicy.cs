@@ -33,6 +33,31 @@ internal sealed class FolderPolicy : VisualTokenPolicy
         parameters => new FolderPolicy(parameters))
     {
         Budget = budget => $"keep={budget.Count}",
+        Page = new()
+        {
+            Title = "FOLDER",
+            Acts = "last block of the vision tower that is used, between attention and MLP",
+            CompactPositions = true,
+            Cache = "prefix, the merged tokens and text in every layer",
+            Idea = """
+                Merging late in the vision tower loses least; tokens that the class token looks at should not be merged away.
+                """,
+            Rule = """
+                - In the block whose output feeds the projector, ToMe's matching with another score: cosine of head-mean keys, less
+                  `100·alpha·a` of the even row, `a` being the class token's attention on it, mean over heads.
+                - At most half of the rows merge in a fold; folds follow each other until `keep` tokens are left, or fewer than 40
+                  rows.
+                - Rows and keys are averages over all patches that they stand for; `a` is a plain average. Attention is not told of
+                  sizes.
+                - Published: merging 16 a layer of 24 leaves 192 of 576, 18 leaves 144.
+                """,
+            Ours = """
+                `keep` in place of the published number of merges a layer. Without a class token (SigLIP) `a` is the mean attention
+                that a patch receives.
+                """,
+            Licence = "the authors' code: no licence is given, and nothing is taken from it",
+            Checked = "the authors' code: same choices, rows and logits",
+        },
     };
 
     public override string Name => $"folder:keep={_keep},alpha={_alphaText}";

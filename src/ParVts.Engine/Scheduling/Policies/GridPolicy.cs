@@ -15,6 +15,21 @@ internal sealed class GridPolicy : VisualTokenPolicy
         parameters => new GridPolicy(parameters))
     {
         Budget = budget => $"keep={budget.Count}",
+        Page = new()
+        {
+            Title = "Even grid",
+            Acts = "before the decoder",
+            Cache = "prefix, the tokens that stay and text in every layer",
+            Idea = """
+                A picture at lower resolution: often hard to beat where a question asks about anything in it.
+                """,
+            Rule = """
+                - Of N visual tokens in raster order, those at `⌊i·N÷keep⌋` stay, for i from 0 to `keep`−1.
+                """,
+            Ours = "All of it: a baseline.",
+            Licence = "ours",
+            Checked = "a reference of our own alone",
+        },
     };
 
     public override string Name => $"grid:keep={_choice.Keep}{_choice.Suffix}";

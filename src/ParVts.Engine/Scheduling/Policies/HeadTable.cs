@@ -6,12 +6,11 @@ namespace ParVts.Engine.Scheduling.Policies;
 /// <summary>Which heads are on, layer by layer: a JSON file of [layers][heads] zeros and ones. Immutable.</summary>
 internal sealed class HeadTable
 {
+    private const long MaxBytes = 1 << 20;
+
     private readonly bool[][] _on;
 
     private HeadTable(bool[][] on) => _on = on;
-
-    /// <summary>Some head is off in some layer.</summary>
-    public bool AnyOff => _on.Any(layer => layer.Contains(false));
 
     public bool IsOn(int layer, int head) => _on[layer][head];
 
@@ -23,10 +22,12 @@ internal sealed class HeadTable
         bool[][] on;
         try
         {
+            if (new FileInfo(path).Length > MaxBytes)
+                throw new ModelFormatException(path, null, $"has more than {MaxBytes} bytes: not a table of heads");
             using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(path));
             on = [.. document.RootElement.EnumerateArray().Select(layer => layer.EnumerateArray().Select(head => IsOne(path, head)).ToArray())];
         }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException or ArgumentException or NotSupportedException)
         {
             throw new ModelFormatException(path, null, $"cannot be read: {error.Message}", error);
         }

@@ -14,14 +14,22 @@ internal sealed class LayersParameter
     private readonly string _policy;
     private readonly string _name;
     private readonly int _minimum;
+    private readonly bool _ascending;
 
+    /// <param name="parameters">Where it is written.</param>
+    /// <param name="policy">Whose it is.</param>
+    /// <param name="name">Its name.</param>
+    /// <param name="minimum">The first layer that may be named.</param>
+    /// <param name="ascending">Layers ascend, and there is at least one; else they come in any order, and there may be none.</param>
     public LayersParameter(PolicyParameters parameters, string policy, string name, int minimum, bool ascending)
     {
         _parameters = parameters;
         _policy = policy;
         _name = name;
         _minimum = minimum;
-        Values = parameters.Integers(name, minimum);
+        _ascending = ascending;
+        Values = Written();
+        Places = [.. Enumerable.Range(0, Values.Length)];
         for (int i = 1; i < Values.Length; i++)
         {
             if (ascending && Values[i] <= Values[i - 1])
@@ -36,7 +44,7 @@ internal sealed class LayersParameter
     public int[] Values { get; private set; }
 
     /// <summary>For each of <see cref="Values"/>, its place in the list as it was written or published.</summary>
-    public int[] Places { get; private set; } = [];
+    public int[] Places { get; private set; }
 
     /// <summary>As it is written.</summary>
     public override string ToString() => string.Join('/', Values.Select(layer => layer.ToString(CultureInfo.InvariantCulture)));
@@ -44,7 +52,7 @@ internal sealed class LayersParameter
     /// <summary>Scales a default; refuses a layer that the model does not have.</summary>
     public void Bind(PolicyModel model)
     {
-        int[] published = _parameters.Integers(_name, _minimum);
+        int[] published = Written();
         int[] scaled = _parameters.IsGiven(_name) ? published : [.. published.Select(layer => Scale(layer, model.Layers))];
         Places = [.. Enumerable.Range(0, scaled.Length).Where(place => Array.IndexOf(scaled, scaled[place]) == place)];
         Values = [.. Places.Select(place => scaled[place])];
@@ -57,6 +65,13 @@ internal sealed class LayersParameter
             }
         }
     }
+
+    /// <summary>Of another list with an entry for each layer of this one, the entries of the layers that are left.</summary>
+    public string Join<T>(IReadOnlyList<T> values)
+        where T : IFormattable =>
+        string.Join('/', Places.Select(place => values[place].ToString(null, CultureInfo.InvariantCulture)));
+
+    private int[] Written() => _parameters.Integers(_name, _minimum, mayBeEmpty: !_ascending);
 
     private int Scale(int layer, int layers) =>
         layers == PublishedLayers ? layer : Math.Clamp((int)Math.Round((double)layer * layers / PublishedLayers), _minimum, layers - 1);

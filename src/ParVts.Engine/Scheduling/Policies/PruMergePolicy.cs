@@ -25,7 +25,33 @@ internal sealed class PruMergePolicy : VisualTokenPolicy
             new("plus", "false", "true or false", "patches at even distances stay as well (PruMerge+)"),
             new("neighbours", "32", $"a whole number from 1 to {VisionState.EntriesPerRow - 1}", "nearest patches that each kept one takes in"),
         ],
-        parameters => new PruMergePolicy(parameters));
+        parameters => new PruMergePolicy(parameters))
+    {
+        Page = new()
+        {
+            Title = "LLaVA-PruMerge",
+            Acts = "before the decoder",
+            CompactPositions = true,
+            Cache = "prefix, the tokens that are left (their number differs by picture) and text in every layer",
+            Idea = """
+                The class token's attention is sparse: its outliers stay, and take in what is near to them. A simple picture needs
+                fewer.
+                """,
+            Rule = """
+                - Queries and keys are those of the block *after* the one whose output feeds the projector, of that output under
+                  that block's first norm. `a_j`: the class row on patch j, one head over all channels, softmax over all rows.
+                - Patches with `a_j` above Q3 + 1.5·IQR stay, by descending score. Each becomes itself plus the sum of `a_j·x_j`
+                  over the `neighbours` patches nearest to it (cosine of keys; kept or not, weights as they are).
+                - `plus=true` adds patches at stride ⌊⌊1÷share⌋÷3⌋, `share` being that of the outliers, from the first patch to the
+                  last but one.
+                - One more token: the sum of `a_j·x_j` over all patches that did not stay.
+                - Needs a vision tower with a class token (CLIP); a model with another tower is refused.
+                """,
+            Ours = "Where no patch is an outlier, the highest one stays; a stride is at least 1.",
+            Licence = "the authors' code: Apache-2.0",
+            Checked = "the authors' code: same choices, rows and logits",
+        },
+    };
 
     public override string Name => $"prumerge:plus={(_plus ? "true" : "false")},neighbours={_neighbours}";
 

@@ -11,14 +11,12 @@ internal sealed class PyramidDropPolicy : VisualTokenPolicy
 
     private readonly LayersParameter _layers;
     private readonly double[] _keep;
-    private readonly string _keepText;
     private int _first;
 
     private PyramidDropPolicy(PolicyParameters parameters)
     {
         _layers = new LayersParameter(parameters, "pyramiddrop", "layers", minimum: 0, ascending: true);
         _keep = parameters.Amounts("keep");
-        _keepText = parameters.Text("keep");
         parameters.RequireSameCount("layers", _layers.Values.Length, "keep", _keep.Length);
     }
 
@@ -33,9 +31,27 @@ internal sealed class PyramidDropPolicy : VisualTokenPolicy
         parameters => new PyramidDropPolicy(parameters))
     {
         Budget = budget => "keep=" + budget.Counts("layers", stage => budget.CountOf(Math.Pow(budget.Share, stage + 1))),
+        Page = new()
+        {
+            Title = "PyramidDrop",
+            Acts = "entries of `layers`",
+            CompactPositions = true,
+            Cache = "full before the first of `layers`, then less in each stage",
+            Idea = """
+                Visual tokens become redundant layer by layer; so drop them in stages, late stages more.
+                """,
+            Rule = """
+                - At the entry of each of `layers` the last row's query and all keys are computed by that layer's own norm and
+                  projections, with the positions so far; softmax over all keys, mean over heads.
+                - The visual rows of highest mean stay: the share of `keep`, of all visual tokens at the beginning, rounded down.
+                """,
+            Ours = "Counts in place of shares.",
+            Licence = "the authors' code: MIT",
+            Checked = "the authors' code: same choices, rows and logits",
+        },
     };
 
-    public override string Name => $"pyramiddrop:layers={_layers},keep={_keepText}";
+    public override string Name => $"pyramiddrop:layers={_layers},keep={_layers.Join(_keep)}";
 
     public override bool CompactPositions => true;
 
@@ -48,14 +64,12 @@ internal sealed class PyramidDropPolicy : VisualTokenPolicy
     public override void BeforeLayer(ScheduleState state)
     {
         int stage = Array.IndexOf(_layers.Values, state.Layer);
-        int[] visual = state.VisualRowNumbers();
-        if (stage < 0 || visual.Length == 0)
+        int visual = state.Rows.CountOf(RowRole.Visual);
+        if (stage < 0 || visual == 0)
             return;
         double amount = _keep[_layers.Places[stage]];
-        int keep = Math.Min(visual.Length, (int)(amount < 1 ? _first * amount : amount));
-        float[] attention = state.AttentionAtEntry(state.Rows.Count - 1);
-        float[] scores = [.. visual.Select(row => attention[row])];
-        int[] tokens = state.AliveVisual();
-        state.Keep([.. Selection.Top(scores, keep).Select(place => tokens[place])], ScoreName, tokens, scores);
+        int keep = Math.Min(visual, (int)(amount < 1 ? _first * amount : amount));
+        state.ProbeEntry(state.Rows.Count - 1);
+        state.KeepHighest(TokenScore.RowAttention, [new RankGroup(0, visual, keep)], ScoreName);
     }
 }

@@ -24,6 +24,22 @@ internal sealed class RandomPolicy : VisualTokenPolicy
         parameters => new RandomPolicy(parameters))
     {
         Budget = budget => $"keep={budget.Count}",
+        Page = new()
+        {
+            Title = "Random choice",
+            Acts = "before the decoder",
+            Cache = "prefix, the tokens that stay and text in every layer",
+            Idea = """
+                What a method gains over chance, at the same number of tokens.
+                """,
+            Rule = """
+                - Each visual token draws a number from SplitMix64, seeded with `seed`; the `keep` lowest stay. The same seed keeps
+                  the same places on every machine.
+                """,
+            Ours = "All of it: a baseline.",
+            Licence = "ours",
+            Checked = "a reference of our own alone",
+        },
     };
 
     public override string Name => $"random:keep={_choice.Keep},seed={_seed}{_choice.Suffix}";

@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace ParVts.Engine.Scheduling.Policies;
 
 /// <summary>
@@ -43,15 +41,44 @@ internal sealed class SparseVlmPolicy : VisualTokenPolicy
         parameters => new SparseVlmPolicy(parameters))
     {
         Budget = budget => "keep=" + budget.Counts("layers", stage => budget.CountOf(budget.Share * s_published[Math.Min(stage, s_published.Length - 1)] / s_published[^1])),
+        Page = new()
+        {
+            Title = "SparseVLM",
+            Acts = "entries of the layers after `layers`",
+            Cache = "full up to the first of `layers`, then less in each stage",
+            Idea = """
+                Not all text asks about the picture. The words that do should rate the visual tokens.
+                """,
+            Rule = """
+                - Raters are chosen once, on the rows that enter layer 0: softmax over text rows of each visual row's products with
+                  them (unscaled), mean over visual rows; text rows strictly above the mean rate.
+                - In each of `layers`: the raters' probabilities, mean over heads, then over raters. At the next layer's entry
+                  min(`keep`, present−1) visual rows of highest score stay.
+                - `score=gravity`, the second version: each probability is divided by q·k÷√head_dim of all-ones vectors under RoPE
+                  at the two positions, and only the `heads` heads with most of that on visual tokens count.
+                - Published, `keep` by mean number of tokens: 300/200/110 (192), 303/110/36 (128), 66/30/17 (64); second version
+                  with `heads=14`: 300/200/118, 238/108/60, 66/34/20.
+                """,
+            Ours = """
+                Left out: the recycling of the first version (clustering with random noise) and its compact positions. Where no text
+                row stands out, the last one rates.
+                """,
+            Licence = "the authors' code: Apache-2.0",
+            Checked = "the authors' code: same choices, rows and logits, without recycling",
+        },
     };
 
     public override string Name =>
-        $"sparsevlm:layers={_layers},keep={string.Join('/', Places().Select(place => _keep[place].ToString(CultureInfo.InvariantCulture)))}"
+        $"sparsevlm:layers={_layers},keep={_layers.Join(_keep)}"
         + (_gravity ? $",score=gravity,heads={_heads}" : "");
 
     public override PolicyNeeds Needs => PolicyNeeds.Similarity | (_gravity ? PolicyNeeds.HeadScores : PolicyNeeds.None);
 
-    public override IReadOnlyList<PolicySpan> Spans => [.. _layers.Values.Select(layer => new PolicySpan(layer + 1, layer + 1, PolicyEffect.Select))];
+    public override IReadOnlyList<PolicySpan> Spans => 
+    [
+        // Its raters are chosen among the text rows that enter the decoder.
+        new(0, 0, PolicyEffect.Measure), .. _layers.Values.Select(layer => new PolicySpan(layer + 1, layer + 1, PolicyEffect.Select)),
+    ];
 
     public override void Bind(PolicyModel model)
     {
@@ -81,8 +108,6 @@ internal sealed class SparseVlmPolicy : VisualTokenPolicy
         else
             state.Probe(raters);
     }
-
-    private int[] Places() => _layers.Places.Length > 0 ? _layers.Places : [.. Enumerable.Range(0, _keep.Length)];
 
     // Which text rows the visual rows' embeddings are nearest to; kept as places among the text rows.
     private void ChooseRaters(ScheduleState state, int[] visual)

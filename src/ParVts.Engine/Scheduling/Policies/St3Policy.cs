@@ -16,9 +16,11 @@ internal sealed class St3Policy : VisualTokenPolicy
     private readonly int _every;
     private readonly string _text;
     private int _first;
+    private int _layers;
     private int[] _entered = [];
     private float[] _scores = [];
-    private bool[] _leaves = [];
+    private ulong[] _scratch = [];
+    private int[] _places = [];
     private int[] _rows = [];
 
     private St3Policy(PolicyParameters parameters)
@@ -47,13 +49,37 @@ internal sealed class St3Policy : VisualTokenPolicy
         parameters => new St3Policy(parameters))
     {
         Budget = budget => $"keep={PolicyBudget.Number(budget.Share)}",
+        Page = new()
+        {
+            Title = "ST3",
+            Acts = "entry of `start` and every `stride` layers on; every `every` decode steps",
+            Cache = "a little less in each group of layers, and shrinking while decoding",
+            Idea = """
+                Visual tokens matter less with every layer and with every token that is written: thin them along both.
+                """,
+            Rule = """
+                - At the i-th cut (i from 1) the last prompt row's probabilities in the layer before, mean over heads, rank the
+                  visual rows; max(`floor`, ⌊N·`keep`^i⌋) stay, N being the visual rows that entered the decoder.
+                - At every `every`-th decode step, its row computed, each layer ranks its visual keys by that row's own
+                  probabilities there, mean over heads. At the i-th thinning max(min(`floor`, G), ⌊G·`anneal`^i⌋) stay, G being the
+                  layer's visual keys after the prefill.
+                """,
+            Ours = "The rule as it stands here and its defaults: the publication was not readable to us.",
+            Licence = "no code of the authors was at hand",
+            Checked = "a reference of our own alone",
+        },
     };
 
     public override string Name => $"st3:start={_start.Value},{_text}";
 
-    public override IReadOnlyList<PolicySpan> Spans => [new(_start.Value, _start.Value, PolicyEffect.Select)];
+    public override IReadOnlyList<PolicySpan> Spans =>
+        [.. Enumerable.Range(0, _layers).Where(IsCut).Select(layer => new PolicySpan(layer, layer, PolicyEffect.Select))];
 
-    public override void Bind(PolicyModel model) => _start.Bind(model);
+    public override void Bind(PolicyModel model)
+    {
+        _start.Bind(model);
+        _layers = model.Layers;
+    }
 
     public override void OnVisionTokens(ScheduleState state) => _first = state.Rows.CountOf(RowRole.Visual);
 
@@ -79,7 +105,9 @@ internal sealed class St3Policy : VisualTokenPolicy
     {
         if (state.Step == 0)
         {
-            _entered = [.. Enumerable.Range(0, state.Layers).Select(layer => state.VisualRows(layer).Length)];
+            Array.Resize(ref _entered, state.Layers);
+            for (int layer = 0; layer < state.Layers; layer++)
+                _entered[layer] = state.VisualRows(layer).Length;
             return;
         }
 
@@ -98,27 +126,41 @@ internal sealed class St3Policy : VisualTokenPolicy
 
     private bool IsCut(int layer) => layer >= _start.Value && (layer - _start.Value) % _stride == 0;
 
+    // Once warm this allocates nothing.
     private void Thin(DecodeState state, int layer, int keep)
     {
         ReadOnlySpan<int> visual = state.VisualRows(layer);
         ReadOnlySpan<float> attention = state.Attention(layer);
         int rows = state.KvRows(layer);
-        Array.Resize(ref _scores, visual.Length);
+        Grow(ref _scores, visual.Length);
+        Grow(ref _scratch, visual.Length);
+        Grow(ref _places, keep);
+        Grow(ref _rows, rows);
         for (int i = 0; i < visual.Length; i++)
             _scores[i] = attention[visual[i]];
-        Array.Resize(ref _leaves, rows);
-        Array.Clear(_leaves);
-        foreach (int row in visual)
-            _leaves[row] = true;
-        foreach (int place in Selection.Top(_scores, keep))
-            _leaves[visual[place]] = false;
-        Array.Resize(ref _rows, rows - visual.Length + keep);
-        for (int row = 0, next = 0; row < rows; row++)
+        Span<int> stay = _places.AsSpan(0, keep);
+        Selection.Top(_scores.AsSpan(0, visual.Length), _scratch.AsSpan(0, visual.Length), stay);
+        int left = 0;
+        for (int row = 0, place = 0, next = 0; row < rows; row++)
         {
-            if (!_leaves[row])
-                _rows[next++] = row;
+            if (place < visual.Length && visual[place] == row)
+            {
+                bool stays = next < keep && stay[next] == place;
+                place++;
+                if (!stays)
+                    continue;
+                next++;
+            }
+
+            _rows[left++] = row;
         }
 
-        state.Keep(layer, _rows);
+        state.Keep(layer, _rows.AsMemory(0, left));
+    }
+
+    private static void Grow<T>(ref T[] array, int count)
+    {
+        if (array.Length < count)
+            array = new T[Math.Max(count, 2 * array.Length)];
     }
 }

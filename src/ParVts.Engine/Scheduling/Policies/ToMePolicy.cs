@@ -19,6 +19,27 @@ internal sealed class ToMePolicy : VisualTokenPolicy
         parameters => new ToMePolicy(parameters))
     {
         Budget = budget => $"merge={Math.Round((1 - budget.Share) * budget.VisualTokens / 2)}",
+        Page = new()
+        {
+            Title = "ToMe (token merging)",
+            Acts = "every used block of the vision tower, between attention and MLP",
+            CompactPositions = true,
+            Cache = "prefix, the merged tokens and text in every layer",
+            Idea = """
+                Similar patches are merged a few at a time, in every block, so that the tower gets faster as well.
+                """,
+            Rule = """
+                - Up to the block whose output feeds the projector, rows are split into even and odd places (the class token is row
+                  0 and never merges). Each even row has a best odd partner, by cosine of head-mean keys; the `merge` best pairs
+                  become one row each.
+                - A merged row is the average weighted by the patches that each stands for; in attention, the logarithm of that size
+                  is added to a key's logit.
+                - Order after a merge: even rows that are left, then all odd rows.
+                """,
+            Ours = "Nothing.",
+            Licence = "the authors' code: a non-commercial licence, and nothing is taken from it",
+            Checked = "the authors' code: same choices, rows and logits",
+        },
     };
 
     public override string Name => $"tome:merge={_merge}";

@@ -9,7 +9,6 @@ internal sealed class VisionDropPolicy : VisualTokenPolicy
     private readonly LayersParameter _layers;
     private readonly int[] _dominant;
     private readonly int[] _contextual;
-    private readonly string _text;
     private RowMap? _merge;
 
     private VisionDropPolicy(PolicyParameters parameters)
@@ -17,7 +16,6 @@ internal sealed class VisionDropPolicy : VisualTokenPolicy
         _layers = new LayersParameter(parameters, "visiondrop", "layers", minimum: 0, ascending: true);
         _dominant = parameters.Integers("dominant", 1);
         _contextual = parameters.Integers("contextual", 0);
-        _text = $"dominant={parameters.Text("dominant")},contextual={parameters.Text("contextual")}";
         parameters.RequireSameCount("dominant", _dominant.Length, "contextual", _contextual.Length);
         if (_dominant.Length != _layers.Values.Length + 1)
             throw new PolicyException($"policy 'visiondrop': dominant has {_dominant.Length} entries for {_layers.Values.Length} layers; it has one before the decoder, and one for each layer");
@@ -35,9 +33,32 @@ internal sealed class VisionDropPolicy : VisualTokenPolicy
         parameters => new VisionDropPolicy(parameters))
     {
         Budget = WriteCounts,
+        Page = new()
+        {
+            Title = "VisionDrop",
+            Acts = "before the decoder, then entries of `layers`",
+            CompactPositions = true,
+            Cache = "in each stage the tokens that are left then; no decoder layer is full",
+            Idea = """
+                Text may be a poor judge of visual tokens. Let them judge each other, in several stages, and merge what is not
+                chosen.
+                """,
+            Rule = """
+                - Before the decoder: VisionZip, with the first of `dominant` and of `contextual`.
+                - At the entry of each of `layers`, from that layer's own norm and projections: probabilities of the visual rows as
+                  queries over the causal sequence, mean over heads, then over those rows. The `dominant` highest stay.
+                - The others become `contextual` rows as in VisionZip, by cosine of this layer's keys (after RoPE, mean over KV
+                  heads); what is merged are the hidden rows.
+                - Needs a vision tower with a class token (CLIP); a model with another tower is refused.
+                """,
+            Ours = "Nothing.",
+            Licence = "the authors' code: Apache-2.0",
+            Checked = "the authors' code: same choices, rows and logits",
+        },
     };
 
-    public override string Name => $"visiondrop:{_text},layers={_layers}";
+    public override string Name =>
+        $"visiondrop:dominant={_dominant[0]}/{_layers.Join(_dominant[1..])},contextual={_contextual[0]}/{_layers.Join(_contextual[1..])},layers={_layers}";
 
     public override PolicyNeeds Needs => PolicyNeeds.ClassAttention | PolicyNeeds.VisionKeys | PolicyNeeds.Similarity | PolicyNeeds.VisualProbes;
 
@@ -69,7 +90,8 @@ internal sealed class VisionDropPolicy : VisualTokenPolicy
         if (stage < 0 || rows.Length == 0)
             return;
         int place = _layers.Places[stage] + 1;
-        float[] attention = state.AttentionAtEntry(rows);
+        state.ProbeEntry(rows);
+        float[] attention = state.RowScores.ToArray();
         float[] scores = [.. rows.Select(row => attention[row])];
         int[] labels = state.VisualLabels();
         var builder = new RowMapBuilder();

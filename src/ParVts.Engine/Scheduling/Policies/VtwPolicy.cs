@@ -15,6 +15,23 @@ internal sealed class VtwPolicy : VisualTokenPolicy
         parameters => new VtwPolicy(parameters))
     {
         Budget = budget => $"layer={Math.Round(budget.Share * (budget.Model.Layers - 1))}",
+        Page = new()
+        {
+            Title = "VTW (visual tokens withdrawal)",
+            Acts = "entry of `layer`",
+            Cache = "full before `layer`, no visual token from it on",
+            Idea = """
+                In deep layers the text has taken in what it needs, and visual tokens can leave altogether.
+                """,
+            Rule = """
+                - At the entry of `layer` every visual row leaves. Earlier layers keep their visual keys and values, and decode
+                  steps read them there.
+                - Published: 16 of 32 layers, 20 of 40. `tune` finds the layer for another model.
+                """,
+            Ours = "Nothing.",
+            Licence = "the authors' code: no licence is given, and nothing is taken from it",
+            Checked = "the authors' code: same choices, rows and logits",
+        },
         Settings = (parameters, model) =>
             LayerParameter.Choices(parameters, "layer", minimum: 0, model).Select(layer => $"vtw:layer={layer}"),
     };

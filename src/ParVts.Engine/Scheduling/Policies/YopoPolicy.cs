@@ -13,9 +13,9 @@ internal sealed class YopoPolicy : VisualTokenPolicy
     private readonly int _mlp;
     private readonly bool _mask;
     private readonly string _file;
-    private HeadTable? _heads;
+    private HeadSwitch[] _switches = [];
     private int _gridWidth;
-    private int _headCount;
+    private bool _pictured;
 
     private YopoPolicy(PolicyParameters parameters)
     {
@@ -42,23 +42,49 @@ internal sealed class YopoPolicy : VisualTokenPolicy
         parameters => new YopoPolicy(parameters))
     {
         Budget = budget => $"cut={Math.Round(1 + budget.Share * Math.Max(0, budget.Model.Layers - 2))}",
+        Page = new()
+        {
+            Title = "YOPO",
+            Acts = "every layer before `cut`; entry of `cut`",
+            Cache = "full before `cut`, no visual token from it on (`tail=mask`: full)",
+            Idea = """
+                Visual tokens need less computation than text: near neighbours, a part of the MLP, some heads, and nothing at all in
+                deep layers.
+                """,
+            Rule = """
+                - A visual row sees the prefix and the `window`×`window` square of visual tokens round it, in both directions;
+                  nothing else.
+                - Visual rows use the first ⌊f÷`mlp`⌋ of the MLP's f inner channels.
+                - For a head that is off in `heads`, probabilities on visual columns are zero after the softmax, without
+                  renormalisation, in prefill and decode; visual rows get nothing from it.
+                - From `cut` on: visual rows leave (`tail=drop`), or every visual column counts in the denominator alone
+                  (`tail=mask`).
+                """,
+            Ours = "`tail=drop`. The reference masks, which computes the same rows at full cost.",
+            Licence = "the authors' code: MIT",
+            Checked = "the authors' code: same choices, rows and logits, with `tail=mask`",
+        },
     };
 
     public override string Name =>
         $"yopo:window={_window},cut={_cut.Value},mlp={_mlp}" + (_file.Length > 0 ? $",heads={_file}" : "") + (_mask ? ",tail=mask" : "");
 
     public override IReadOnlyList<PolicySpan> Spans =>
-        [new(0, _cut.Value, PolicyEffect.View), new(_cut.Value, _cut.Value, _mask ? PolicyEffect.View : PolicyEffect.Leave)];
+        _mask ? [new(0, int.MaxValue, PolicyEffect.Grid)] : [new(0, _cut.Value, PolicyEffect.Grid), new(_cut.Value, _cut.Value, PolicyEffect.Leave)];
 
-    public override bool PlansSteps => _mask || _heads is { AnyOff: true };
+    public override bool PlansSteps => _pictured && (_mask || Array.Exists(_switches, static layer => !layer.AllOn));
 
     public override void Bind(PolicyModel model)
     {
         _cut.Bind(model);
         _gridWidth = model.PatchesAcross;
-        _headCount = model.Heads;
-        _heads = _file.Length > 0 ? HeadTable.Read(_file, "yopo", model) : null;
+        HeadTable? heads = _file.Length > 0 ? HeadTable.Read(_file, "yopo", model) : null;
+        _switches = new HeadSwitch[model.Layers];
+        for (int layer = 0; layer < model.Layers; layer++)
+            _switches[layer] = new HeadSwitch([.. Enumerable.Range(0, model.Heads).Select(head => heads is null || heads.IsOn(layer, head))]);
     }
+
+    public override void OnVisionTokens(ScheduleState state) => _pictured = state.Rows.CountOf(RowRole.Visual) > 0;
 
     public override void BeforeLayer(ScheduleState state)
     {
@@ -72,11 +98,11 @@ internal sealed class YopoPolicy : VisualTokenPolicy
         }
 
         state.ThinMlp(_mlp);
-        bool[] on = On(state.Layer);
-        HeadSets? sets = null;
+        HeadSets? named = null;
+        HeadSwitch heads = _switches[state.Layer];
         state.SetRanges((plan, queries, keys, causal) =>
         {
-            sets ??= new HeadSets(plan, on);
+            HeadSets sets = named ??= heads.NameIn(plan);
             bool isWindow = keys.Role == RowRole.Visual && keys.Start == queries.Start;
             if (isWindow)
                 causal = causal with { Rule = KeyRule.Window, Window = _window, GridWidth = _gridWidth };
@@ -94,7 +120,7 @@ internal sealed class YopoPolicy : VisualTokenPolicy
         int rows = state.KvRows(layer) + 1;
         plan.Clear();
         plan.AddSegment(0, 1);
-        var sets = new HeadSets(plan, On(layer));
+        HeadSets sets = _switches[layer].NameIn(plan);
         ReadOnlySpan<int> visual = state.VisualRows(layer);
         int next = 0;
         for (int i = 0; i < visual.Length;)
@@ -112,15 +138,6 @@ internal sealed class YopoPolicy : VisualTokenPolicy
         plan.AddRange(new KeyRange(next, rows, KeyRule.Full));
     }
 
-    // Heads that are on for visual tokens in a layer.
-    private bool[] On(int layer)
-    {
-        bool[] on = new bool[_headCount];
-        for (int head = 0; head < on.Length; head++)
-            on[head] = _heads is null || _heads.IsOn(layer, head);
-        return on;
-    }
-
     // A range that counts for every head, and adds its values for those that are on where it is switched by heads.
     private static void Add(AttentionPlan plan, KeyRange range, bool switches, HeadSets sets)
     {
@@ -135,24 +152,21 @@ internal sealed class YopoPolicy : VisualTokenPolicy
         plan.AddRange(range with { Value = ValueRule.None, Heads = sets.SkippedByOn });
     }
 
-    /// <summary>The sets of heads that a plan's ranges name; −1 where nobody skips.</summary>
-    private sealed class HeadSets
+    /// <summary>How a plan calls the heads that skip a range; −1 where nobody does.</summary>
+    private readonly record struct HeadSets(bool AllOn, bool AllOff, int SkippedByOff, int SkippedByOn);
+
+    /// <summary>Which heads of a layer are on for visual tokens.</summary>
+    private sealed class HeadSwitch(bool[] on)
     {
-        public HeadSets(AttentionPlan plan, bool[] on)
-        {
-            AllOn = on.All(head => head);
-            AllOff = on.All(head => !head);
-            SkippedByOff = AllOn ? -1 : plan.AddHeadMask(Bits(on, skip: false));
-            SkippedByOn = AllOff ? -1 : plan.AddHeadMask(Bits(on, skip: true));
-        }
+        private readonly uint[] _off = Bits(on, skip: false);
+        private readonly uint[] _on = Bits(on, skip: true);
+        private readonly bool _allOff = on.All(head => !head);
 
-        public bool AllOn { get; }
+        public bool AllOn { get; } = on.All(head => head);
 
-        public bool AllOff { get; }
-
-        public int SkippedByOff { get; }
-
-        public int SkippedByOn { get; }
+        /// <summary>Tells a plan of the heads.</summary>
+        public HeadSets NameIn(AttentionPlan plan) =>
+            new(AllOn, _allOff, AllOn ? -1 : plan.AddHeadMask(_off), _allOff ? -1 : plan.AddHeadMask(_on));
 
         private static uint[] Bits(bool[] on, bool skip)
         {

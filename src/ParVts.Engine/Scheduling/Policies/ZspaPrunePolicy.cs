@@ -29,6 +29,25 @@ internal sealed class ZspaPrunePolicy : VisualTokenPolicy
         parameters => new ZspaPrunePolicy(parameters))
     {
         Budget = budget => $"keep={budget.Count}",
+        Page = new()
+        {
+            Title = "ZSPAPrune",
+            Acts = "before the decoder",
+            CompactPositions = true,
+            Cache = "prefix, the tokens that stay and text in every layer",
+            Idea = """
+                Some tokens for what is asked, the others for what the picture holds beside it.
+                """,
+            Rule = """
+                - The core: the round(`core`·`keep`) visual tokens of highest cosine to the mean embedding of the rows behind the
+                  picture.
+                - The others are added greedily, each time the token whose nearest chosen one is farthest (cosine distance), until
+                  `keep` are chosen. They stay in raster order.
+                """,
+            Ours = "Which rows are the prompt (those behind the picture), and the share `core=0.6`.",
+            Licence = "no code of the authors was at hand",
+            Checked = "a reference of our own alone",
+        },
     };
 
     public override string Name => $"zspaprune:keep={_keep},core={_coreText}";
@@ -54,7 +73,7 @@ internal sealed class ZspaPrunePolicy : VisualTokenPolicy
         int[] core = Selection.Top(relevance, (int)Math.Round(_core * keep));
         int[] coreLabels = [.. core.Select(place => labels[place])];
         state.Record(
-            ScheduleEventKind.Measure, "cosine to the prompt's mean embedding", labels, relevance, coreLabels, Selection.Margin(labels, relevance, coreLabels));
+            ScheduleEventKind.Measure, "cosine to the prompt's mean embedding", labels, relevance, coreLabels, Selection.Margin(relevance, core));
         MaxMin chosen = MaxMin.Choose(similarity, rows.Length, core, keep);
         int[] kept = [.. core.Concat(chosen.Picks).Order()];
         state.Record(
