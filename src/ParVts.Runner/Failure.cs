@@ -29,8 +29,27 @@ internal enum ExitCode
 /// <summary>The command line asks for something that makes no sense.</summary>
 internal sealed class UsageException(string message) : Exception(message);
 
-/// <summary>A file that the runner itself reads (questions, JSON lines) is malformed.</summary>
-internal sealed class InputFileException(string file, int line, string message) : Exception($"{file}, line {line}: {message}");
+/// <summary>A file that the runner itself reads (questions, JSON lines) is malformed; the message says where.</summary>
+internal sealed class InputFileException : Exception
+{
+    /// <summary>A line is at fault.</summary>
+    public InputFileException(string file, int line, string message)
+        : this(file, $"line {line}", message)
+    {
+    }
+
+    /// <summary>An entry is at fault.</summary>
+    public InputFileException(string file, string place, string message)
+        : base($"{file}, {place}: {message}")
+    {
+    }
+
+    /// <summary>The file as a whole is.</summary>
+    public InputFileException(string file, string message)
+        : base($"{file}: {message}")
+    {
+    }
+}
 
 /// <summary>Turns an error into a message on standard error and an exit code.</summary>
 internal static class Failure

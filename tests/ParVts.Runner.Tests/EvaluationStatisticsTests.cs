@@ -24,6 +24,49 @@ public sealed class EvaluationStatisticsTests
         }
     }
 
+    // Where differences are of one size, the sign-flip test is McNemar's.
+    [TestCase(1, 8, 1)]
+    [TestCase(4, 4, 1)]
+    [TestCase(0, 0, 1)]
+    [TestCase(2, 9, 0.3)]
+    public void SignFlipIsMcNemarOfOneSize(int onlyA, int onlyB, double size)
+    {
+        double[] differences = [.. Enumerable.Repeat(size, onlyA), .. Enumerable.Repeat(-size, onlyB), 0, 0, 0];
+        Assert.That(EvaluationStatistics.SignFlip(differences), Is.EqualTo(EvaluationStatistics.McNemar(onlyA, onlyB)).Within(1e-12));
+    }
+
+    // All signs of every difference, counted one by one.
+    [TestCase(0.3, 0.6)]
+    [TestCase(0.3, -0.6, 1, 1, -0.1, 0.3)]
+    [TestCase(0.9, 0.3, 0.3, 0.3, 0.6, -0.3, 1, 0, -0.9)]
+    public void SignFlipCountsEverySign(params double[] differences)
+    {
+        int atLeast = 0;
+        for (int signs = 0; signs < 1 << differences.Length; signs++)
+        {
+            double sum = differences.Select((difference, i) => (signs >> i & 1) == 0 ? difference : -difference).Sum();
+            atLeast += Math.Abs(sum) >= Math.Abs(differences.Sum()) - 1e-9 ? 1 : 0;
+        }
+
+        Assert.That(EvaluationStatistics.SignFlip(differences), Is.EqualTo(atLeast / (double)(1 << differences.Length)).Within(1e-12));
+    }
+
+    // Mean 0.5, variance ((0.25 + 0.01 + 0.01 + 0.25) / 3), half width 1.96 sqrt(variance / 4).
+    [Test]
+    public void IntervalOfSoftScoresIsTheNormalOne()
+    {
+        double half = 1.959963984540054 * Math.Sqrt(0.52 / 3 / 4);
+        (double low, double high) = EvaluationStatistics.Interval([0, 0.4, 0.6, 1]);
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(low, Is.EqualTo(0.5 - half).Within(1e-12));
+            Assert.That(high, Is.EqualTo(0.5 + half).Within(1e-12));
+            Assert.That(EvaluationStatistics.Interval([0, 1, 1, 0]), Is.EqualTo(EvaluationStatistics.Wilson(2, 4)));
+            Assert.That(EvaluationStatistics.Interval([]), Is.EqualTo((0.0, 1.0)));
+            Assert.That(EvaluationStatistics.Interval([0.8, 1, 1]).High, Is.EqualTo(1));
+        }
+    }
+
     [TestCase(40, 70)]
     [TestCase(300, 401)]
     [TestCase(900, 1200)]

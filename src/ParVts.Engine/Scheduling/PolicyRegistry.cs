@@ -31,6 +31,12 @@ public sealed record PolicyInfo(
     public Func<PolicyParameters, PolicyModel, IEnumerable<string>>? Settings { get; init; }
 
     /// <summary>
+    /// The parameter that sets how much of the visual work is left, as a policy string has it ("keep=36"): rising with
+    /// <see cref="PolicyBudget.Share"/>, in whatever steps there are. Null where the policy finds its sizes out by itself.
+    /// </summary>
+    public Func<PolicyBudget, string>? Budget { get; init; }
+
+    /// <summary>
     /// Where a setting is a set of layers and <see cref="Settings"/> name one each: the setting of several of them. Null where settings
     /// exclude each other.
     /// </summary>
@@ -91,6 +97,26 @@ public static class PolicyRegistry
 
         info.Create(parameters).Bind(model);
         return ([.. info.Settings(parameters, model)], info.Together);
+    }
+
+    /// <summary>
+    /// The policy string with its budget parameter set. Null where there is nothing to set: a stack, a policy file, a policy without
+    /// such a parameter, or a string that gives it itself.
+    /// </summary>
+    /// <param name="policy">The policy string.</param>
+    /// <param name="share">From 0, the least, to 1, the most.</param>
+    /// <param name="model">The model.</param>
+    /// <param name="visualTokens">Visual tokens of a picture.</param>
+    /// <exception cref="PolicyException">The string is wrong.</exception>
+    public static string? WithBudget(string policy, double share, PolicyModel model, int visualTokens)
+    {
+        if (policy.StartsWith('@') || policy.Contains('+', StringComparison.Ordinal))
+            return null;
+        (PolicyInfo info, PolicyParameters parameters) = Read(policy);
+        if (info.Budget is null)
+            return null;
+        string written = info.Budget(new PolicyBudget(Math.Clamp(share, 0, 1), model, visualTokens, parameters));
+        return Parse(info, written).Keys.Any(parameters.IsGiven) ? null : $"{policy}{(policy.Contains(':', StringComparison.Ordinal) ? ',' : ':')}{written}";
     }
 
     private static VisualTokenPolicy CreateOne(string policy)

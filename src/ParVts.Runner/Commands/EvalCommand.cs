@@ -1,6 +1,5 @@
 using System.CommandLine;
 using ParVts.Engine.Generation;
-using ParVts.Engine.Scheduling;
 using ParVts.Runner.Evaluation;
 using ParVts.Runner.Options;
 using ParVts.Runner.Output;
@@ -10,107 +9,94 @@ namespace ParVts.Runner.Commands;
 /// <summary><c>parvts eval</c>: accuracy on a set of questions, policy by policy.</summary>
 internal static class EvalCommand
 {
-    // What public evaluations of short answers (VQAv2, GQA, TextVQA) allow.
-    private const int MaxTokens = 16;
-
     public static Command Create()
     {
-        var model = new ModelOptions();
-        var data = new Option<string>("--data")
-        {
-            Description = "Questions, one JSON object a line: image, question, answer, and optionally kind, id. An answer is right when it "
-                + "equals the expected one after trimming, lower-casing and dropping punctuation at its end.",
-            HelpName = "eval.jsonl",
-            Required = true,
-        };
-        var policies = new Option<string[]>("--policy")
-        {
-            Description = "A policy to measure; may be repeated. Every figure is compared with dense, which runs too where it is not named.",
-            HelpName = "POLICY",
-            DefaultValueFactory = _ => ["dense"],
-        };
-        var limit = new Option<int?>("--limit") { Description = "Only so many questions, from the first on.", HelpName = "N" };
-        var output = new Option<string?>("--out")
-        {
-            Description = "Every question and answer, as CSV, written as they come. Where the file is there already, its answers are "
-                + "not asked for again: the evaluation goes on where it was stopped, or takes further policies in.",
-            HelpName = "table.csv",
-        };
-        var restart = new Option<bool>("--restart") { Description = "Start the table of --out over." };
-        var markdown = new Option<string?>("--markdown") { Description = "The table of figures as a page.", HelpName = "page.md" };
-        var maxTokens = new Option<int>("--max-tokens")
-        {
-            Description = "New tokens at most; decoding is greedy.",
-            HelpName = "N",
-            DefaultValueFactory = _ => MaxTokens,
-        };
-        Option<string> template = PromptOptions.CreateTemplate();
-        Option<string> aspect = PromptOptions.CreateAspect();
+        var options = new EvalOptions();
         var command = new CommandWithExamples(
             "eval",
             "Measure accuracy, agreement and speed of policies on a set of questions.",
             """
             parvts eval --model demo --data eval.jsonl
             parvts eval --model demo --data eval.jsonl --policy fastv:layer=2,keep=0.5 --policy vtw:layer=4 --out table.csv
-            parvts eval --model demo --data eval.jsonl --policy parvts:keep=36,migrate=1 --out table.csv --markdown page.md
+            parvts eval --model demo --data eval.jsonl --policy parvts --policy fastv --equal tokens=36 --plot plot.svg
+            parvts eval --model llava-1.5-7b --data pope/coco --images val2014 --published --shard 1/4 --out pope-1.csv
             """);
-        model.AddTo(command);
-        foreach (Option option in new Option[] { data, policies, limit, output, restart, markdown, maxTokens, template, aspect })
-            command.Options.Add(option);
-        command.SetAction(parse =>
-        {
-            string file = parse.GetRequiredValue(data);
-            var settings = new EvaluationSettings(
-                parse.GetRequiredValue(policies),
-                parse.GetValue(maxTokens),
-                PromptOptions.RequireTemplate(parse.GetRequiredValue(template)),
-                PromptOptions.ParseAspect(parse.GetRequiredValue(aspect)),
-                Path.GetDirectoryName(Path.GetFullPath(file))!);
-            var files = new Files(file, parse.GetValue(output), parse.GetValue(restart), parse.GetValue(markdown));
-            return Run(parse, model, settings, files, parse.GetValue(limit));
-        });
+        options.AddTo(command);
+        command.SetAction(parse => Run(parse, options.Model, options.Read(parse)));
         return command;
     }
 
-    private static int Run(ParseResult parse, ModelOptions model, EvaluationSettings settings, Files files, int? limit)
+    private static int Run(ParseResult parse, ModelOptions model, EvalRequest request)
     {
-        foreach (string policy in settings.Policies)
-            _ = PolicyRegistry.Create(policy);
-        if (limit < 1)
-            throw new UsageException($"--limit is {limit}; it must be at least 1");
-        if (files is { Restart: true, Output: null })
-            throw new UsageException("--restart starts a table over; name it with --out");
-        OutputFile.Require("--markdown", files.Markdown);
-        IReadOnlyList<EvaluationQuestion> all = EvaluationQuestion.Read(files.Data);
-        IReadOnlyList<EvaluationQuestion> questions = [.. all.Take(limit ?? int.MaxValue)];
+        IReadOnlyList<EvaluationQuestion> all = [.. request.Data.Questions.Take(request.Limit)];
+        IReadOnlyList<EvaluationQuestion> questions = request.Shard.Of(all);
+        IReadOnlyList<EvaluationQuestion> sample = request.Budgets.Count > 0 ? Sample(all) : [];
+        if (questions.Count == 0)
+            throw new UsageException($"shard {request.Shard.Number} of {request.Shard.Count} holds none of {all.Count} questions");
+        request.Data.RequirePictures(questions.Concat(sample));
         using InferenceEngine engine = model.Open(parse);
-        using var evaluator = new Evaluator(engine, settings);
+        var prompts = new QuestionPrompts(engine, request.Data, request.Settings);
+        BudgetedPolicy[] policies = Policies(request, engine, [.. sample.Select(prompts.Create)]);
+        EvaluationSettings settings = request.Settings with { Policies = [.. policies.Select(policy => policy.Policy)] };
+        using var evaluator = new Evaluator(engine, request.Data, prompts, settings);
         var identity = new EvaluationIdentity(
-            ModelFingerprint.Of(engine.Directory), Path.GetFileName(files.Data),
-            settings.Template, settings.Aspect.ToString().ToLowerInvariant(), settings.MaxTokens);
+            ModelFingerprint.Of(engine.Directory), request.Data.Name, settings.Template, settings.Aspect.ToString().ToLowerInvariant(), settings.MaxTokens);
 
         // Not before everything else is known to be right: a restart drops what the table holds.
-        using AnswerTable table = AnswerTable.Open(files.Output, identity, all, files.Restart);
+        using AnswerTable table = AnswerTable.Open(request.Output, identity, request.Data.Questions, request.Restart);
         using var interrupt = new Interrupt();
         using var progress = new ProgressDisplay();
         evaluator.Run(
             questions, table, done => progress.Report(new GenerationProgress("questions", done, questions.Count)), interrupt.Token);
         progress.Finish();
-        EvaluationScores scores = evaluator.Score(questions, table);
-        if (parse.GetValue(CommonOptions.Json))
-            JsonOutput.Write(json => EvaluationReport.WriteJson(json, engine, scores));
-        else
-            EvaluationReport.WriteTable(scores);
-        if (files.Markdown is not null)
-            EvaluationReport.WriteMarkdown(files.Markdown, engine, identity, scores);
+        EvaluationScores scores = evaluator.Score(questions, table) with { Notes = [.. policies.Select(policy => policy.Note).OfType<string>().Distinct()] };
+        Write(parse, request, engine, identity, scores);
         int answered = scores.Policies.Min(score => score.Answers.Count);
         if (answered == questions.Count)
             return (int)ExitCode.Done;
-        string next = files.Output is null ? "" : "; the same command, without --restart, goes on from there";
+        string next = request.Output is null ? "" : "; the same command, without --restart, goes on from there";
         Terminal.Note($"cancelled after {answered} of {questions.Count} questions{next}");
         return (int)ExitCode.Failed;
     }
 
-    /// <summary>The files that are read and written.</summary>
-    private sealed record Files(string Data, string? Output, bool Restart, string? Markdown);
+    // The same for every shard, so that all of them set policies alike.
+    private static IReadOnlyList<EvaluationQuestion> Sample(IReadOnlyList<EvaluationQuestion> questions)
+    {
+        int count = Math.Min(BudgetSolver.Sample, questions.Count);
+        return [.. Enumerable.Range(0, count).Select(i => questions[(int)((long)questions.Count * i / count)])];
+    }
+
+    private static BudgetedPolicy[] Policies(EvalRequest request, InferenceEngine engine, IReadOnlyList<Prompt> sample)
+    {
+        if (request.Budgets.Count == 0)
+            return [.. request.Policies.Select(policy => new BudgetedPolicy(policy, null))];
+        var solver = new BudgetSolver(engine, sample);
+        using var progress = new ProgressDisplay();
+        int done = 0;
+        int count = request.Policies.Count * request.Budgets.Count;
+        var solved = new List<BudgetedPolicy>();
+        foreach (string policy in request.Policies)
+        {
+            foreach (EvaluationBudget budget in request.Budgets)
+            {
+                solved.Add(solver.Solve(policy, budget));
+                progress.Report(new GenerationProgress("budgets", ++done, count));
+            }
+        }
+
+        progress.Finish();
+        return [.. solved.GroupBy(one => one.Policy).Select(same => same.First() with { Note = string.Join("; ", same.Select(one => one.Note).OfType<string>().Distinct()) is { Length: > 0 } note ? note : null })];
+    }
+
+    private static void Write(ParseResult parse, EvalRequest request, InferenceEngine engine, EvaluationIdentity identity, EvaluationScores scores)
+    {
+        if (parse.GetValue(CommonOptions.Json))
+            JsonOutput.Write(json => EvaluationReport.WriteJson(json, engine, scores));
+        else
+            EvaluationReport.WriteTable(scores);
+        if (request.Markdown is not null)
+            EvaluationReport.WriteMarkdown(request.Markdown, engine, identity, scores);
+        if (request.Plot is not null)
+            File.WriteAllText(request.Plot, EvaluationPlot.Draw(scores, $"{identity.Model.Split(' ')[0]} on {identity.Data}"));
+    }
 }

@@ -10,7 +10,7 @@ internal static class AnswerColumns
     public static IReadOnlyList<string> Names { get; } =
     [
         "policy", "id", "image", "kind", "question", "expected", "answer", "correct", "agrees", "new_tokens", "kl", "tokens_kept",
-        "tokens_last_layer", "flops_share", "kv_share", "vision_ms", "prefill_ms", "prefill_dense_ms", "first_token_ms", "total_ms",
+        "tokens_last_layer", "flops_share", "kv_share", "vision_ms", "prefill_ms", "prefill_dense_ms", "decode_ms", "kv_bytes", "peak_bytes", "first_token_ms", "total_ms",
         "model", "data", "template", "image_aspect", "max_tokens",
     ];
 
@@ -18,9 +18,9 @@ internal static class AnswerColumns
     public static string[] Write(string policy, EvaluationQuestion question, EvaluationAnswer answer, EvaluationIdentity identity) =>
     [
         policy, question.Id, question.Image, question.Kind ?? "", question.Question, question.Answer,
-        answer.Text, Flag(answer.IsCorrect), Flag(answer.Agrees), $"{answer.Tokens}", Exact(answer.Divergence), Exact(answer.TokensKept),
+        answer.Text, Exact(answer.Score), Flag(answer.Agrees), $"{answer.Tokens}", Exact(answer.Divergence), Exact(answer.TokensKept),
         $"{answer.TokensLastLayer}", Exact(answer.FlopsShare), Exact(answer.KvShare), Time(answer.Vision), Time(answer.Prefill),
-        Time(answer.DensePrefill), Time(answer.FirstToken), Time(answer.Total),
+        Time(answer.DensePrefill), Time(answer.Decode), $"{answer.KvBytes}", $"{answer.PeakBytes}", Time(answer.FirstToken), Time(answer.Total),
         identity.Model, identity.Data, identity.Template, identity.Aspect, $"{identity.MaxTokens}",
     ];
 
@@ -41,7 +41,7 @@ internal static class AnswerColumns
         answer = new EvaluationAnswer
         {
             Text = row.Text(),
-            IsCorrect = row.Whole() != 0,
+            Score = row.Number(),
             Agrees = row.Whole() != 0,
             Tokens = row.Whole(),
             Divergence = row.Number(),
@@ -52,6 +52,9 @@ internal static class AnswerColumns
             Vision = row.Number(),
             Prefill = row.Number(),
             DensePrefill = row.Number(),
+            Decode = row.Number(),
+            KvBytes = row.Long(),
+            PeakBytes = row.Long(),
             FirstToken = row.Number(),
             Total = row.Number(),
         };
@@ -78,6 +81,12 @@ internal static class AnswerColumns
         public int Whole()
         {
             IsGood &= int.TryParse(Text(), NumberStyles.Integer, CultureInfo.InvariantCulture, out int value);
+            return value;
+        }
+
+        public long Long()
+        {
+            IsGood &= long.TryParse(Text(), NumberStyles.Integer, CultureInfo.InvariantCulture, out long value);
             return value;
         }
 

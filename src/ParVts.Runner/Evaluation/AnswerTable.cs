@@ -4,7 +4,7 @@ namespace ParVts.Runner.Evaluation;
 
 /// <summary>What the answers of a table have in common; rows that differ in it belong to different evaluations.</summary>
 /// <param name="Model">The model: its folder's name, and what its files are (<see cref="ModelFingerprint"/>).</param>
-/// <param name="Data">The file of questions, by name.</param>
+/// <param name="Data">The file or folder of questions, by name.</param>
 /// <param name="Template">--template.</param>
 /// <param name="Aspect">--image-aspect.</param>
 /// <param name="MaxTokens">--max-tokens.</param>
@@ -95,7 +95,11 @@ internal sealed class AnswerTable : IDisposable
 
         var known = questions.ToHashSet();
         for (int row = 1; row < records.Count; row++)
-            Load(records[row], row + 1, known);
+        {
+            // Tables of several shards, one behind the other, are a table.
+            if (!records[row].SequenceEqual(AnswerColumns.Names))
+                Load(records[row], row + 1, known);
+        }
 
         // A process that was killed may have left half a line.
         _file.SetLength(end);

@@ -9,8 +9,11 @@ internal sealed record EvaluationAnswer
     /// <summary>What was answered.</summary>
     public required string Text { get; init; }
 
-    /// <summary>It equals the expected answer.</summary>
-    public required bool IsCorrect { get; init; }
+    /// <summary>What it is worth, 0 to 1, as its benchmark scores; most know only right and wrong.</summary>
+    public required double Score { get; init; }
+
+    /// <summary>It is wholly right.</summary>
+    public bool IsCorrect => Score >= 1;
 
     /// <summary>It equals the dense model's answer.</summary>
     public required bool Agrees { get; init; }
@@ -42,6 +45,15 @@ internal sealed record EvaluationAnswer
     /// <summary>Dense's prefill of the same question, run beside this one, in milliseconds.</summary>
     public required double DensePrefill { get; init; }
 
+    /// <summary>A token after the first, in milliseconds; 0 where there was none.</summary>
+    public required double Decode { get; init; }
+
+    /// <summary>Bytes in the KV store when the answer was done.</summary>
+    public required long KvBytes { get; init; }
+
+    /// <summary>Bytes that the call may have taken at any one time beside the weights: KV store and workspace, as planned for it.</summary>
+    public required long PeakBytes { get; init; }
+
     /// <summary>From the call to the first token, in milliseconds.</summary>
     public required double FirstToken { get; init; }
 
@@ -49,14 +61,18 @@ internal sealed record EvaluationAnswer
     public required double Total { get; init; }
 
     /// <summary>Judges what a policy answered against what is right and what dense answered; both with their logits.</summary>
-    public static EvaluationAnswer Of(EvaluationQuestion question, GenerationResult result, GenerationResult dense)
+    /// <param name="score">What the answer is worth.</param>
+    /// <param name="result">The answer.</param>
+    /// <param name="kvBytes">Bytes in the KV store after it.</param>
+    /// <param name="dense">Dense's answer.</param>
+    public static EvaluationAnswer Of(double score, GenerationResult result, long kvBytes, GenerationResult dense)
     {
         ScheduleTrace trace = result.Trace;
         int layers = trace.KvRowsByLayer.Length;
         return new EvaluationAnswer
         {
             Text = result.Text,
-            IsCorrect = AnswerMatch.Equal(result.Text, question.Answer),
+            Score = score,
             Agrees = AnswerMatch.Equal(result.Text, dense.Text),
             Tokens = result.Tokens.Count,
             Divergence = TokenDistribution.Divergence(dense.PromptLogits!, result.PromptLogits!),
@@ -67,6 +83,9 @@ internal sealed record EvaluationAnswer
             Vision = result.Times.Vision,
             Prefill = result.Times.Prefill,
             DensePrefill = dense.Times.Prefill,
+            Decode = result.Times.DecodePerToken,
+            KvBytes = kvBytes,
+            PeakBytes = result.Memory.KeyValues + result.Memory.Workspace,
             FirstToken = result.Times.FirstToken,
             Total = result.Times.Total,
         };

@@ -2,15 +2,15 @@ using System.Text.Json;
 
 namespace ParVts.Runner.Evaluation;
 
-/// <summary>A line of an eval.jsonl. Two are equal where everything in them is.</summary>
+/// <summary>A question about a picture. Two are equal where everything in them is.</summary>
 /// <param name="Id">Its id, or its line number.</param>
-/// <param name="Image">The picture's path beside the file, as the line has it.</param>
-/// <param name="Question">What is asked.</param>
-/// <param name="Answer">What is right.</param>
+/// <param name="Image">The picture, as the data name it.</param>
+/// <param name="Question">What is asked: the user's whole message.</param>
+/// <param name="Answer">What is right, as the benchmark needs it.</param>
 /// <param name="Kind">The kind of question, or null.</param>
 internal sealed record EvaluationQuestion(string Id, string Image, string Question, string Answer, string? Kind)
 {
-    /// <summary>Reads all questions of a file.</summary>
+    /// <summary>Reads all questions of an eval.jsonl.</summary>
     public static IReadOnlyList<EvaluationQuestion> Read(string file)
     {
         var questions = new List<EvaluationQuestion>();

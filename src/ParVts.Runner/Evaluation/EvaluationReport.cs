@@ -1,5 +1,7 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
+using ParVts.Runner.Evaluation.Benchmarks;
 using ParVts.Runner.Output;
 using Spectre.Console;
 
@@ -21,6 +23,9 @@ internal static class EvaluationReport
                 table.AddTextRow(row);
             Terminal.Out.Write(table);
         }
+
+        foreach (string note in scores.Notes)
+            Console.Out.WriteLine($"note: {note}");
     }
 
     /// <summary>The same as a page; without absolute times, which mean nothing on another machine.</summary>
@@ -31,7 +36,7 @@ internal static class EvaluationReport
         writer.WriteLine();
         writer.WriteLine(
             $"Greedy, at most {identity.MaxTokens} new tokens, template {identity.Template}, image aspect {identity.Aspect}, on {engine.DeviceName}. "
-            + "Intervals are Wilson's, 95 %; p is McNemar's, exact and two-sided. Prefill is the time of all prefills "
+            + "Intervals are of 95 %, Wilson's where answers are right or wrong; p is the sign-flip test's, exact and two-sided, which is McNemar's there. Prefill is the time of all prefills "
             + "beside dense's, each question asked of one policy after another.");
         writer.WriteLine();
         foreach (string[][] cells in Tables(scores, score => $"`{score.Policy}`", withTimes: false))
@@ -43,6 +48,9 @@ internal static class EvaluationReport
             writer.WriteLine();
         }
 
+        foreach (string note in scores.Notes)
+            writer.WriteLine($"- {note}");
+
         void WriteRow(IEnumerable<string> cells) =>
             writer.WriteLine("| " + string.Join(" | ", cells.Select(cell => cell.Trim().Replace("|", "\\|", StringComparison.Ordinal))) + " |");
     }
@@ -51,10 +59,13 @@ internal static class EvaluationReport
     public static void WriteJson(Utf8JsonWriter json, InferenceEngine engine, EvaluationScores scores)
     {
         json.WriteString("device", engine.DeviceName);
+        json.WriteString("format", scores.Benchmark.Name);
         json.WriteStartArray("policies");
         foreach (PolicyScore score in scores.Policies)
-            WritePolicy(json, score);
+            WritePolicy(json, score, scores.Benchmark);
         json.WriteEndArray();
+        json.WriteStrings("notes", scores.Notes);
+        json.WriteNumber("peak_process_bytes", PeakProcessBytes());
         json.WriteStartArray("paired");
         foreach (PairedScore pair in scores.Pairs())
         {
@@ -63,6 +74,7 @@ internal static class EvaluationReport
             json.WriteString("b", pair.B);
             json.WriteNumber("only_a_right", pair.OnlyA);
             json.WriteNumber("only_b_right", pair.OnlyB);
+            json.WriteNumber("difference", pair.Difference);
             json.WriteNumber("p", pair.Probability);
             json.WriteEndObject();
         }
@@ -70,7 +82,7 @@ internal static class EvaluationReport
         json.WriteEndArray();
     }
 
-    private static void WritePolicy(Utf8JsonWriter json, PolicyScore score)
+    private static void WritePolicy(Utf8JsonWriter json, PolicyScore score, Benchmark benchmark)
     {
         json.WriteStartObject();
         json.WriteString("policy", score.Policy);
@@ -83,20 +95,33 @@ internal static class EvaluationReport
         foreach ((string kind, double accuracy, _) in score.ByKind())
             json.WriteNumber(kind, accuracy);
         json.WriteEndObject();
+        json.WriteStartObject("figures");
+        foreach (Figure figure in benchmark.Figures(score))
+            WriteFinite(json, figure.Name, figure.Value);
+        json.WriteEndObject();
         json.WriteNumber("agreement", score.Agreement);
         WriteFinite(json, "mean_kl", score.Mean(answer => answer.Divergence));
         json.WriteNumber("tokens_kept", score.Mean(answer => answer.TokensKept));
         json.WriteNumber("tokens_last_layer", score.Mean(answer => answer.TokensLastLayer));
         json.WriteNumber("flops_share", score.Mean(answer => answer.FlopsShare));
         json.WriteNumber("kv_share", score.Mean(answer => answer.KvShare));
+        json.WriteNumber("kv_bytes", score.Mean(answer => answer.KvBytes));
+        json.WriteNumber("peak_bytes", score.Answers.Select(answer => answer.PeakBytes).DefaultIfEmpty().Max());
         WriteFinite(json, "prefill_share", score.PrefillShare);
         json.WriteStartObject("mean_ms");
         json.WriteMilliseconds("vision", score.Mean(answer => answer.Vision));
         json.WriteMilliseconds("prefill", score.Mean(answer => answer.Prefill));
+        json.WriteMilliseconds("decode", score.Mean(answer => answer.Decode));
         json.WriteMilliseconds("first_token", score.Mean(answer => answer.FirstToken));
         json.WriteMilliseconds("total", score.Mean(answer => answer.Total));
         json.WriteEndObject();
         json.WriteEndObject();
+    }
+
+    private static long PeakProcessBytes()
+    {
+        using var process = Process.GetCurrentProcess();
+        return process.PeakWorkingSet64;
     }
 
     // JSON has no word for what is not finite: no question was answered, or the logits hold NaN.
@@ -110,12 +135,8 @@ internal static class EvaluationReport
 
     private static IEnumerable<string[][]> Tables(EvaluationScores scores, Func<PolicyScore, string> title, bool withTimes)
     {
-        if (!scores.Policies.Contains(scores.Dense))
-        {
-            // What everything is compared with is shown, also where nobody asked for it.
-            scores = scores with { Policies = [scores.Dense, .. scores.Policies] };
-        }
-
+        // What everything is compared with is shown, also where nobody asked for it.
+        scores = scores with { Policies = scores.WithDense() };
         string[] titles = ["", .. scores.Policies.Select(title)];
         string[][] accuracies = [titles, .. Accuracies(scores)];
         string[][] costs = [titles, .. Costs(scores), .. withTimes ? Times(scores) : []];
@@ -139,6 +160,12 @@ internal static class EvaluationReport
                 score => score.ByKind().Where(one => one.Kind == kind).Select(one => Sizes.Percent(one.Accuracy)).FirstOrDefault("–"));
         }
 
+        foreach (Figure figure in scores.Benchmark.Figures(scores.Dense))
+        {
+            yield return Row(scores, figure.Name, score => scores.Benchmark.Figures(score).Where(one => one.Name == figure.Name)
+                .Select(one => one.IsShare ? Sizes.Percent(one.Value) : Number(one.Value, "0.00")).FirstOrDefault("–"));
+        }
+
         yield return Row(scores, "p against dense", score => score == scores.Dense ? "–" : Probability(AgainstDense(scores, score).Probability));
     }
 
@@ -154,6 +181,8 @@ internal static class EvaluationReport
         yield return Row(scores, "after the last", score => Number(score.Mean(answer => answer.TokensLastLayer), "0.0"));
         yield return Row(scores, "prefill FLOPs", score => Sizes.Percent(score.Mean(answer => answer.FlopsShare)));
         yield return Row(scores, "KV rows", score => Sizes.Percent(score.Mean(answer => answer.KvShare)));
+        yield return Row(scores, "KV store, MiB", score => Number(score.Mean(answer => answer.KvBytes) / 1048576, "0.0"));
+        yield return Row(scores, "peak beside weights, MiB", score => Number(score.Answers.Select(answer => answer.PeakBytes).DefaultIfEmpty().Max() / 1048576.0, "0.0"));
         yield return Row(scores, "prefill / dense", score => Number(score.PrefillShare, "0.00"));
     }
 
@@ -161,7 +190,7 @@ internal static class EvaluationReport
     {
         foreach ((string name, Func<EvaluationAnswer, double> time) in new (string, Func<EvaluationAnswer, double>)[]
         {
-            ("vision", answer => answer.Vision), ("prefill", answer => answer.Prefill), ("answer", answer => answer.Total),
+            ("vision", answer => answer.Vision), ("prefill", answer => answer.Prefill), ("decode, a token", answer => answer.Decode), ("answer", answer => answer.Total),
         })
         {
             yield return Row(scores, name, score => string.Create(CultureInfo.InvariantCulture, $"{score.Mean(time):0.0} ms"));

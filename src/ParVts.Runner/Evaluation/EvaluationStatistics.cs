@@ -49,4 +49,77 @@ internal static class EvaluationStatistics
 
         return Math.Min(1, 2 * tail);
     }
+
+    /// <summary>The 95 % interval of a mean of scores from 0 to 1: Wilson's where all are 0 or 1, else the normal one within 0 and 1.</summary>
+    public static (double Low, double High) Interval(IReadOnlyList<double> scores)
+    {
+        if (scores.All(score => score is 0 or 1))
+            return Wilson(scores.Count(score => score == 1), scores.Count);
+        double mean = scores.Average();
+        double variance = scores.Sum(score => (score - mean) * (score - mean)) / Math.Max(1, scores.Count - 1);
+        double half = Quantile * Math.Sqrt(variance / scores.Count);
+        return (Math.Max(0, mean - half), Math.Min(1, mean + half));
+    }
+
+    /// <summary>
+    /// The exact sign-flip test, two-sided: how likely it is that paired scores of two equally good policies differ at least this much
+    /// in sum, when each difference could as well have been the other way round. Where they are 1, 0 and −1, this is McNemar's.
+    /// </summary>
+    /// <param name="differences">Differences from −1 to 1; they count to a hundredth (soft scores are tenths).</param>
+    public static double SignFlip(IReadOnlyList<double> differences)
+    {
+        const int Units = 100;
+        int[] counts = new int[Units + 1];
+        long sum = 0;
+        foreach (double difference in differences)
+        {
+            int units = (int)Math.Round(difference * Units);
+            sum += units;
+            counts[Math.Abs(units)]++;
+        }
+
+        int[] sizes = [.. Enumerable.Range(1, Units).Where(size => counts[size] > 0)];
+        if (sizes.Length <= 1)
+            return sizes.Length == 0 ? 1 : McNemar((counts[sizes[0]] - (int)(sum / sizes[0])) / 2, (counts[sizes[0]] + (int)(sum / sizes[0])) / 2);
+
+        // The distribution of the sum, size by size: size · (2 B − n) with B binomial; places count from the lowest sum, in steps of twice the sizes.
+        double[] distribution = [1];
+        foreach (int size in sizes)
+            distribution = Add(distribution, size, Binomial(counts[size]));
+        long lowest = -sizes.Sum(size => (long)size * counts[size]);
+        long atLeast = Math.Abs(sum);
+        double tail = 0;
+        for (int place = 0; place < distribution.Length; place++)
+        {
+            if (Math.Abs(lowest + 2L * place) >= atLeast)
+                tail += distribution[place];
+        }
+
+        return Math.Min(1, tail);
+    }
+
+    private static double[] Add(double[] distribution, int size, double[] binomial)
+    {
+        double[] sum = new double[distribution.Length + size * (binomial.Length - 1)];
+        for (int ups = 0; ups < binomial.Length; ups++)
+        {
+            for (int place = 0; place < distribution.Length && binomial[ups] > 0; place++)
+                sum[place + size * ups] += distribution[place] * binomial[ups];
+        }
+
+        return sum;
+    }
+
+    private static double[] Binomial(int n)
+    {
+        double[] terms = new double[n + 1];
+        double log = -n * Math.Log(2);
+        for (int i = 0; i <= n; i++)
+        {
+            terms[i] = Math.Exp(log);
+            log += Math.Log(n - i) - Math.Log(i + 1);
+        }
+
+        return terms;
+    }
 }

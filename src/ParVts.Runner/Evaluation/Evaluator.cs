@@ -8,9 +8,7 @@ namespace ParVts.Runner.Evaluation;
 /// <param name="MaxTokens">New tokens at most.</param>
 /// <param name="Template">The chat template.</param>
 /// <param name="Aspect">How a picture becomes square.</param>
-/// <param name="Folder">Where the pictures lie.</param>
-internal sealed record EvaluationSettings(
-    IReadOnlyList<string> Policies, int MaxTokens, string Template, ImageAspect Aspect, string Folder);
+internal sealed record EvaluationSettings(IReadOnlyList<string> Policies, int MaxTokens, string Template, ImageAspect Aspect);
 
 /// <summary>
 /// Asks every question under every policy and, as the reference, under dense. One caller at a time.
@@ -19,24 +17,22 @@ internal sealed class Evaluator : IDisposable
 {
     private const string Reference = "dense";
 
-    // Questions about one picture mostly stand together in a file; this many pictures are kept.
-    private const int KeptImages = 64;
-
     private readonly InferenceEngine _engine;
-    private readonly EvaluationSettings _settings;
+    private readonly EvaluationData _data;
+    private readonly QuestionPrompts _prompts;
     private readonly GenerationOptions _options;
     private readonly List<Session> _sessions = [];
     private readonly Session _dense;
     private readonly List<(string Policy, string FullName)> _policies = [];
-    private readonly Dictionary<string, PromptImage> _images = [];
     private bool _warm;
 
     /// <summary>Opens a session for each policy.</summary>
     /// <exception cref="ParVts.Engine.PolicyException">A policy does not fit the model.</exception>
-    public Evaluator(InferenceEngine engine, EvaluationSettings settings)
+    public Evaluator(InferenceEngine engine, EvaluationData data, QuestionPrompts prompts, EvaluationSettings settings)
     {
         _engine = engine;
-        _settings = settings;
+        _data = data;
+        _prompts = prompts;
         _options = new GenerationOptions { MaxTokens = settings.MaxTokens, KeepLogits = true };
         _options.Validate();
         _dense = Open(Reference);
@@ -60,7 +56,10 @@ internal sealed class Evaluator : IDisposable
     {
         PolicyScore dense = Score(Reference, Reference);
         return new EvaluationScores(
-            dense, [.. _policies.Select(policy => policy.FullName == Reference ? dense : Score(policy.Policy, policy.FullName))]);
+            dense, [.. _policies.Select(policy => policy.FullName == Reference ? dense : Score(policy.Policy, policy.FullName))])
+        {
+            Benchmark = _data.Benchmark,
+        };
 
         PolicyScore Score(string policy, string fullName) =>
             new(policy, questions, [.. questions.Select(question => table.Find(fullName, question))]);
@@ -98,9 +97,10 @@ internal sealed class Evaluator : IDisposable
 
         // The others are compared with dense's logits and times, which no table holds for them.
         Session[] asked = missing.Contains(_dense) ? missing : [_dense, .. missing];
-        Prompt prompt = _engine.CreatePrompt([PromptText.UserMessage(question.Question, 1)], [Load(question.Image)], _settings.Template);
+        Prompt prompt = _prompts.Create(question);
         WarmUp(prompt, cancellation);
         var results = new Dictionary<Session, GenerationResult>();
+        var kvBytes = new Dictionary<Session, long>();
         foreach (Session session in Rotate(asked, number))
         {
             // What one question left in the cache must not change the next one's figures.
@@ -109,11 +109,15 @@ internal sealed class Evaluator : IDisposable
             if (result.Finish == FinishReason.Cancelled)
                 return;
             results.Add(session, result);
+            kvBytes.Add(session, session.KeyValueBytes);
         }
 
         table.Add(
             question,
-            [.. missing.Select(session => (session.Policy, EvaluationAnswer.Of(question, results[session], results[_dense])))]);
+            [.. missing.Select(session => (session.Policy, Judge(session)))]);
+
+        EvaluationAnswer Judge(Session session) => EvaluationAnswer.Of(
+            _data.Benchmark.Score(question, results[session].Text), results[session], kvBytes[session], results[_dense]);
     }
 
     // The first run of all maps the weights in and compiles the code; it would count against whoever made it.
@@ -122,16 +126,5 @@ internal sealed class Evaluator : IDisposable
         if (!_warm)
             _dense.Generate(prompt, _options with { MaxTokens = 1 }, cancellation: cancellation);
         _warm = true;
-    }
-
-    private PromptImage Load(string name)
-    {
-        if (_images.TryGetValue(name, out PromptImage? image))
-            return image;
-        if (_images.Count == KeptImages)
-            _images.Clear();
-        image = _engine.PrepareImage(Picture.Load(Path.Combine(_settings.Folder, name)).Image, _settings.Aspect);
-        _images.Add(name, image);
-        return image;
     }
 }

@@ -5,13 +5,22 @@ namespace ParVts.Runner.Evaluation;
 /// <param name="Policies">The policies that were asked for, in that order.</param>
 internal sealed record EvaluationScores(PolicyScore Dense, IReadOnlyList<PolicyScore> Policies)
 {
+    /// <summary>What the questions are, which has figures of its own.</summary>
+    public required Benchmarks.Benchmark Benchmark { get; init; }
+
+    /// <summary>What a reader has to know of the policies, a sentence each.</summary>
+    public IReadOnlyList<string> Notes { get; init; } = [];
+
+    /// <summary>The policies, with dense in front of them where nobody asked for it.</summary>
+    public IReadOnlyList<PolicyScore> WithDense() => Policies.Contains(Dense) ? Policies : [Dense, .. Policies];
+
     /// <summary>Every pair of the policies; dense is one of them, asked for or not.</summary>
     public IEnumerable<PairedScore> Pairs()
     {
-        PolicyScore[] all = Policies.Contains(Dense) ? [.. Policies] : [Dense, .. Policies];
-        for (int a = 0; a < all.Length; a++)
+        IReadOnlyList<PolicyScore> all = WithDense();
+        for (int a = 0; a < all.Count; a++)
         {
-            for (int b = a + 1; b < all.Length; b++)
+            for (int b = a + 1; b < all.Count; b++)
                 yield return PairedScore.Of(all[a], all[b]);
         }
     }
@@ -27,14 +36,14 @@ internal sealed record PolicyScore(
     /// <summary>The answers that there are.</summary>
     public IReadOnlyList<EvaluationAnswer> Answers { get; } = [.. ByQuestion.OfType<EvaluationAnswer>()];
 
-    /// <summary>How many are correct.</summary>
+    /// <summary>How many are wholly right.</summary>
     public int Correct => Answers.Count(answer => answer.IsCorrect);
 
-    /// <summary>Correct answers, 0 to 1.</summary>
-    public double Accuracy => Mean(answer => answer.IsCorrect ? 1 : 0);
+    /// <summary>Mean of the scores, 0 to 1.</summary>
+    public double Accuracy => Mean(answer => answer.Score);
 
     /// <summary>The 95 % interval of the accuracy.</summary>
-    public (double Low, double High) AccuracyInterval => EvaluationStatistics.Wilson(Correct, Answers.Count);
+    public (double Low, double High) AccuracyInterval => EvaluationStatistics.Interval([.. Answers.Select(answer => answer.Score)]);
 
     /// <summary>Answers equal to the dense model's, 0 to 1.</summary>
     public double Agreement => Mean(answer => answer.Agrees ? 1 : 0);
@@ -51,7 +60,11 @@ internal sealed record PolicyScore(
             .Where(pair => pair.First.Kind is not null && pair.Second is not null)
             .GroupBy(pair => pair.First.Kind!)
             .OrderBy(group => group.Key, StringComparer.Ordinal)
-            .Select(group => (group.Key, group.Average(pair => pair.Second!.IsCorrect ? 1.0 : 0.0), group.Count()));
+            .Select(group => (group.Key, group.Average(pair => pair.Second!.Score), group.Count()));
+
+    /// <summary>Each question that was answered, with its answer.</summary>
+    public IEnumerable<(EvaluationQuestion Question, EvaluationAnswer Answer)> Answered() =>
+        Questions.Zip(ByQuestion).Where(pair => pair.Second is not null).Select(pair => (pair.First, pair.Second!));
 
     /// <summary>The mean of something over the answers.</summary>
     public double Mean(Func<EvaluationAnswer, double> value) => Answers.Count == 0 ? 0 : Answers.Average(value);
@@ -60,23 +73,23 @@ internal sealed record PolicyScore(
 /// <summary>Two policies on the questions that both have answered.</summary>
 /// <param name="A">The first.</param>
 /// <param name="B">The second.</param>
-/// <param name="OnlyA">Questions that only the first has right.</param>
-/// <param name="OnlyB">Questions that only the second has right.</param>
-internal sealed record PairedScore(string A, string B, int OnlyA, int OnlyB)
+/// <param name="OnlyA">Questions that the first has right and the second has not; of soft scores: for which it has more.</param>
+/// <param name="OnlyB">The other way round.</param>
+/// <param name="Difference">Mean score of the first less the second's.</param>
+/// <param name="Probability">p, exact and two-sided; where answers are right or wrong, McNemar's.</param>
+internal sealed record PairedScore(string A, string B, int OnlyA, int OnlyB, double Difference, double Probability)
 {
-    /// <summary>McNemar's exact p, two-sided.</summary>
-    public double Probability => EvaluationStatistics.McNemar(OnlyA, OnlyB);
-
     /// <summary>Compares two policies.</summary>
     public static PairedScore Of(PolicyScore a, PolicyScore b)
     {
-        (bool A, bool B)[] both =
+        double[] differences =
         [
             .. a.ByQuestion.Zip(b.ByQuestion)
                 .Where(pair => pair.First is not null && pair.Second is not null)
-                .Select(pair => (pair.First!.IsCorrect, pair.Second!.IsCorrect)),
+                .Select(pair => pair.First!.Score - pair.Second!.Score),
         ];
         return new PairedScore(
-            a.Policy, b.Policy, both.Count(right => right.A && !right.B), both.Count(right => right.B && !right.A));
+            a.Policy, b.Policy, differences.Count(one => one > 0), differences.Count(one => one < 0),
+            differences.DefaultIfEmpty().Average(), EvaluationStatistics.SignFlip(differences));
     }
 }

@@ -14,6 +14,7 @@ internal sealed class ClassPrunePolicy : VisualTokenPolicy
         VisualChoice.Parameters,
         parameters => new ClassPrunePolicy(parameters))
     {
+        Budget = budget => $"keep={budget.Count}",
         Page = new()
         {
             Title = "Class-token pruning",

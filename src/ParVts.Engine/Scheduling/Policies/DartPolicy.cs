@@ -32,6 +32,7 @@ internal sealed class DartPolicy : VisualTokenPolicy
         ],
         parameters => new DartPolicy(parameters))
     {
+        Budget = budget => $"keep={budget.Count}",
         Page = new()
         {
             Title = "DART",

@@ -18,6 +18,7 @@ internal sealed class DivPrunePolicy : VisualTokenPolicy
         [new("keep", "0.098", TokenBudget.Allowed, "visual tokens that stay, all pictures together")],
         parameters => new DivPrunePolicy(parameters))
     {
+        Budget = budget => $"keep={budget.Count}",
         Page = new()
         {
             Title = "DivPrune",

@@ -28,6 +28,7 @@ internal sealed class FastVPolicy : VisualTokenPolicy
         ],
         parameters => new FastVPolicy(parameters))
     {
+        Budget = budget => $"keep={budget.Count}",
         Page = new()
         {
             Title = "FastV",

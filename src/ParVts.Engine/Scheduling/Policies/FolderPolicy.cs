@@ -32,6 +32,7 @@ internal sealed class FolderPolicy : VisualTokenPolicy
         ],
         parameters => new FolderPolicy(parameters))
     {
+        Budget = budget => $"keep={budget.Count}",
         Page = new()
         {
             Title = "FOLDER",

@@ -14,6 +14,7 @@ internal sealed class GridPolicy : VisualTokenPolicy
         VisualChoice.Parameters,
         parameters => new GridPolicy(parameters))
     {
+        Budget = budget => $"keep={budget.Count}",
         Page = new()
         {
             Title = "Even grid",

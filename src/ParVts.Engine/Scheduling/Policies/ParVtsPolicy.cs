@@ -55,6 +55,7 @@ internal sealed class ParVtsPolicy : VisualTokenPolicy
         ],
         parameters => new ParVtsPolicy(parameters))
     {
+        Budget = budget => $"keep={budget.Count}",
         Page = new()
         {
             Title = "ParVTS",

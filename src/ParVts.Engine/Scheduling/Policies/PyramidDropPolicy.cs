@@ -30,6 +30,7 @@ internal sealed class PyramidDropPolicy : VisualTokenPolicy
         ],
         parameters => new PyramidDropPolicy(parameters))
     {
+        Budget = budget => "keep=" + budget.Counts("layers", stage => budget.CountOf(Math.Pow(budget.Share, stage + 1))),
         Page = new()
         {
             Title = "PyramidDrop",

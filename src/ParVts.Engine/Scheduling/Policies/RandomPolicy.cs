@@ -23,6 +23,7 @@ internal sealed class RandomPolicy : VisualTokenPolicy
         ],
         parameters => new RandomPolicy(parameters))
     {
+        Budget = budget => $"keep={budget.Count}",
         Page = new()
         {
             Title = "Random choice",

@@ -23,6 +23,7 @@ internal sealed class ShortVPolicy : VisualTokenPolicy
         ],
         parameters => new ShortVPolicy(parameters))
     {
+        Budget = WriteLayers,
         Page = new()
         {
             Title = "ShortV",
@@ -59,5 +60,14 @@ internal sealed class ShortVPolicy : VisualTokenPolicy
     {
         if (_layers.Values.Contains(state.Layer) && state.Rows.CountOf(RowRole.Visual) > 0)
             state.FreezeVisual();
+    }
+
+    // The budget: so many of the frozen layers, from the least important on; always one.
+    private static string WriteLayers(PolicyBudget budget)
+    {
+        var layers = new LayersParameter(budget.Given, "shortv", "layers", minimum: 0, ascending: false);
+        layers.Bind(budget.Model);
+        int frozen = Math.Max(1, (int)Math.Round((1 - budget.Share) * layers.Values.Length));
+        return "layers=" + string.Join('/', layers.Values.Take(frozen));
     }
 }

@@ -14,6 +14,9 @@ internal sealed class SparseVlmPolicy : VisualTokenPolicy
     private PolicyModel? _model;
     private int[] _raters = [];
 
+    // What stays after each stage, of which a budget keeps the ratios.
+    private static readonly double[] s_published = [300, 200, 110];
+
     private SparseVlmPolicy(PolicyParameters parameters)
     {
         _layers = new LayersParameter(parameters, "sparsevlm", "layers", minimum: 0, ascending: true);
@@ -37,6 +40,7 @@ internal sealed class SparseVlmPolicy : VisualTokenPolicy
         ],
         parameters => new SparseVlmPolicy(parameters))
     {
+        Budget = budget => "keep=" + budget.Counts("layers", stage => budget.CountOf(budget.Share * s_published[Math.Min(stage, s_published.Length - 1)] / s_published[^1])),
         Page = new()
         {
             Title = "SparseVLM",

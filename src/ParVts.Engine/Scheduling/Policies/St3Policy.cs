@@ -48,6 +48,7 @@ internal sealed class St3Policy : VisualTokenPolicy
         ],
         parameters => new St3Policy(parameters))
     {
+        Budget = budget => $"keep={PolicyBudget.Number(budget.Share)}",
         Page = new()
         {
             Title = "ST3",

@@ -18,6 +18,7 @@ internal sealed class ToMePolicy : VisualTokenPolicy
         [new("merge", "16", "a whole number", "pairs that merge in each block, at most half of the patches that are left")],
         parameters => new ToMePolicy(parameters))
     {
+        Budget = budget => $"merge={Math.Round((1 - budget.Share) * budget.VisualTokens / 2)}",
         Page = new()
         {
             Title = "ToMe (token merging)",

@@ -32,6 +32,7 @@ internal sealed class VisionDropPolicy : VisualTokenPolicy
         ],
         parameters => new VisionDropPolicy(parameters))
     {
+        Budget = WriteCounts,
         Page = new()
         {
             Title = "VisionDrop",
@@ -128,5 +129,22 @@ internal sealed class VisionDropPolicy : VisualTokenPolicy
             builder.Add(Enumerable.Range(map.Offsets[row], map.Offsets[row + 1] - map.Offsets[row]).Select(entry => (map.Sources[entry], map.Weights[entry])));
         made.AddRange(top.Select(i => labels[i]));
         made.AddRange(Enumerable.Repeat(ScheduleState.MergedLabel, merge.Targets.Length));
+    }
+
+    // The budget: the published 42/30/22/16 and 6/5/4/3, in proportion.
+    private static string WriteCounts(PolicyBudget budget)
+    {
+        double[] dominant = [42, 30, 22, 16];
+        double[] contextual = [6, 5, 4, 3];
+        (int Dominant, int Contextual)[] stages =
+        [
+            .. Enumerable.Range(0, budget.Given.Integers("layers", 0).Length + 1).Select(stage => Math.Min(stage, dominant.Length - 1)).Select(stage =>
+            {
+                int all = budget.CountOf(budget.Share * (dominant[stage] + contextual[stage]) / (dominant[0] + contextual[0]));
+                int first = Math.Max(1, (int)Math.Round(all * dominant[stage] / (dominant[stage] + contextual[stage])));
+                return (first, all - first);
+            }),
+        ];
+        return $"dominant={string.Join('/', stages.Select(stage => stage.Dominant))},contextual={string.Join('/', stages.Select(stage => stage.Contextual))}";
     }
 }

@@ -25,6 +25,7 @@ internal sealed class VisionZipPolicy : VisualTokenPolicy
         ],
         parameters => new VisionZipPolicy(parameters))
     {
+        Budget = WriteCounts,
         Page = new()
         {
             Title = "VisionZip",
@@ -97,5 +98,12 @@ internal sealed class VisionZipPolicy : VisualTokenPolicy
             [.. merge.Targets.Select(row => row - 1)], merge.Lead);
         state.Labels = [ScheduleState.ClassLabel, .. top, .. Enumerable.Repeat(ScheduleState.MergedLabel, merge.Targets.Length)];
         return merge.Map([0, .. top.Select(patch => patch + 1)]);
+    }
+
+    // The budget: the published 54 and 10, in proportion.
+    private static string WriteCounts(PolicyBudget budget)
+    {
+        int dominant = Math.Max(1, (int)Math.Round(budget.Count * 54 / 64.0));
+        return $"dominant={dominant},contextual={budget.Count - dominant}";
     }
 }

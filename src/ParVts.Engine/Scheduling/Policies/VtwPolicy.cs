@@ -14,6 +14,7 @@ internal sealed class VtwPolicy : VisualTokenPolicy
         [new("layer", "16", "a layer, from 0 to the last", "where they leave (the default is of 32 layers, scaled to the model's)")],
         parameters => new VtwPolicy(parameters))
     {
+        Budget = budget => $"layer={Math.Round(budget.Share * (budget.Model.Layers - 1))}",
         Page = new()
         {
             Title = "VTW (visual tokens withdrawal)",

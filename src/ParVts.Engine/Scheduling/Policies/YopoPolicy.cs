@@ -41,6 +41,7 @@ internal sealed class YopoPolicy : VisualTokenPolicy
         ],
         parameters => new YopoPolicy(parameters))
     {
+        Budget = budget => $"cut={Math.Round(1 + budget.Share * Math.Max(0, budget.Model.Layers - 2))}",
         Page = new()
         {
             Title = "YOPO",

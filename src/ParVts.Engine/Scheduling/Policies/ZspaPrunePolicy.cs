@@ -28,6 +28,7 @@ internal sealed class ZspaPrunePolicy : VisualTokenPolicy
         ],
         parameters => new ZspaPrunePolicy(parameters))
     {
+        Budget = budget => $"keep={budget.Count}",
         Page = new()
         {
             Title = "ZSPAPrune",
