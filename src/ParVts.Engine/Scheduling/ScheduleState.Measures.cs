@@ -3,6 +3,13 @@ namespace ParVts.Engine.Scheduling;
 /// <content>What a policy may have measured, beside probes of the layer that is coming.</content>
 public sealed partial class ScheduleState
 {
+    private readonly List<int> _probedRows = [];
+    private float[] _rowScores = [];
+    private float[] _classAttention = [];
+    private Action<float[]>? _readRowScores;
+    private Action<float[]>? _readClassAttention;
+    private int _scoredRows;
+    private int _classScores;
     private float[] _valueSums = [];
     private Action<float[]>? _readValueSums;
     private bool _valuesMeasured;
@@ -188,5 +195,80 @@ public sealed partial class ScheduleState
             if ((uint)row >= (uint)Rows.Count)
                 throw new PolicyException($"a policy probes row {row} of {Rows.Count}");
         }
+    }
+
+    /// <summary>
+    /// The class token's attention to each visual token of the prefill (softmax over all tokens of its picture's tower,
+    /// mean over heads, in the block whose output feeds the projector). Where a tower has no class token: the mean
+    /// attention that the patch receives from all patches in that block. Empty where no policy needs it.
+    /// </summary>
+    public ReadOnlySpan<float> ClassAttention
+    {
+        get
+        {
+            if (_readClassAttention is null)
+                return _classAttention.AsSpan(0, _classScores);
+            Array.Resize(ref _classAttention, _classScores);
+            _readClassAttention(_classAttention);
+            _readClassAttention = null;
+            return _classAttention;
+        }
+    }
+
+    /// <summary>
+    /// What <see cref="Probe"/> asked for in the layer before, or <see cref="ProbeEntry"/> of this one: for each row, its probability in the softmax of the rows that
+    /// were named, over all their keys, mean over heads and then over those rows. As long as <see cref="Rows"/> were then.
+    /// </summary>
+    public ReadOnlySpan<float> RowScores
+    {
+        get
+        {
+            if (_readRowScores is null)
+                return _rowScores.AsSpan(0, _scoredRows);
+            Array.Resize(ref _rowScores, _scoredRows);
+            _readRowScores(_rowScores);
+            _readRowScores = null;
+            return _rowScores;
+        }
+    }
+
+    internal ReadOnlySpan<int> ProbedRows => CollectionsMarshal.AsSpan(_probedRows);
+
+    /// <summary>Asks that this layer measure the attention of these rows; the next layer finds it in <see cref="RowScores"/>.</summary>
+    /// <exception cref="PolicyException">A row is not there, or another policy probes other rows of this layer.</exception>
+    public void Probe(params ReadOnlySpan<int> rows)
+    {
+        if (_probedRows.Count > 0 && !rows.SequenceEqual(ProbedRows))
+            throw new PolicyException($"two policies probe different rows of layer {Layer}");
+        foreach (int row in rows)
+        {
+            if ((uint)row >= (uint)Rows.Count)
+                throw new PolicyException($"a policy probes row {row} of {Rows.Count}");
+        }
+
+        _probedRows.Clear();
+        _probedRows.AddRange(rows);
+    }
+
+    /// <summary>The class token's attention was measured, or not.</summary>
+    /// <param name="count">Visual tokens that have a score.</param>
+    /// <param name="read">Fetches the scores when they are asked for; null for zeros.</param>
+    internal void SetClassAttention(int count, Action<float[]>? read)
+    {
+        _classScores = count;
+        _readClassAttention = read ?? (scores => Array.Clear(scores));
+    }
+
+    /// <summary>Where the device's scores of this prefill's rows begin, among those of all keys.</summary>
+    internal int ScoresFrom { get; private set; }
+
+    /// <summary>A probe has a score for each row.</summary>
+    /// <param name="from">Scores of earlier turns' keys before them.</param>
+    /// <param name="read">Fetches them when they are asked for; null for zeros.</param>
+    internal void SetRowScores(int from, Action<float[]>? read)
+    {
+        ScoresFrom = from;
+        _scoredRows = Rows.Count;
+        _readRowScores = read ?? (scores => Array.Clear(scores));
     }
 }

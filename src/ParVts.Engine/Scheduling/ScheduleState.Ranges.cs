@@ -77,4 +77,26 @@ public sealed partial class ScheduleState
             }
         }
     }
+
+    private void SetCausalPlan()
+    {
+        int cached = CachedRows;
+        int rest = Rows.Paths.IndexOf(RowPath.Rest);
+        if (rest < 0)
+        {
+            Plan.SetCausal(Rows.Count, cached);
+            return;
+        }
+
+        // Path A is contiguous with the prefix before it; path B sees the prefix and itself.
+        int prefix = Rows.Paths.IndexOf(RowPath.Subject);
+        prefix = prefix < 0 ? rest : prefix;
+        Plan.Clear();
+        Plan.AddSegment(0, rest);
+        Plan.AddRange(new KeyRange(0, cached, KeyRule.Full));
+        Plan.AddRange(new KeyRange(cached, cached + rest, KeyRule.Diagonal));
+        Plan.AddSegment(rest, Rows.Count);
+        Plan.AddRange(new KeyRange(0, cached + prefix, KeyRule.Full));
+        Plan.AddRange(new KeyRange(cached + rest, cached + Rows.Count, KeyRule.Diagonal));
+    }
 }

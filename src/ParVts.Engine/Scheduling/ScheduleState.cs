@@ -42,24 +42,11 @@ public sealed partial class ScheduleState
 
     private readonly List<int> _sources = [];
     private readonly List<RowPath> _paths = [];
-    private readonly List<int> _fusedRows = [];
-    private readonly List<int> _otherRows = [];
-    private readonly List<int> _probedRows = [];
-    private float[] _rowScores = [];
-    private float[] _classAttention = [];
-    private Action<float[]>? _readRowScores;
-    private Action<float[]>? _readClassAttention;
-    private int _scoredRows;
-    private int _classScores;
     private int _sourceRows;
-    private int _splitChoice = -1;
-    private float _share = float.NaN;
-    private float[] _shareWeight = [];
     private int[] _cached = [];
     private int[] _stored = [];
     private int[] _kept = [];
     private int[][] _visualStored = [];
-    private int _weighedLayer = NoLayer;
     private ScheduleTrace _trace = null!;
 
     /// <summary>The layer, 0-based; −1 before the decoder.</summary>
@@ -80,61 +67,9 @@ public sealed partial class ScheduleState
     /// <summary>Who sees whom in this layer.</summary>
     public AttentionPlan Plan { get; } = new();
 
-    /// <summary>
-    /// The class token's attention to each visual token of the prefill (softmax over all tokens of its picture's tower,
-    /// mean over heads, in the block whose output feeds the projector). Where a tower has no class token: the mean
-    /// attention that the patch receives from all patches in that block. Empty where no policy needs it.
-    /// </summary>
-    public ReadOnlySpan<float> ClassAttention
-    {
-        get
-        {
-            if (_readClassAttention is null)
-                return _classAttention.AsSpan(0, _classScores);
-            Array.Resize(ref _classAttention, _classScores);
-            _readClassAttention(_classAttention);
-            _readClassAttention = null;
-            return _classAttention;
-        }
-    }
-
-    /// <summary>
-    /// What <see cref="Probe"/> asked for in the layer before, or <see cref="ProbeEntry"/> of this one: for each row, its probability in the softmax of the rows that
-    /// were named, over all their keys, mean over heads and then over those rows. As long as <see cref="Rows"/> were then.
-    /// </summary>
-    public ReadOnlySpan<float> RowScores
-    {
-        get
-        {
-            if (_readRowScores is null)
-                return _rowScores.AsSpan(0, _scoredRows);
-            Array.Resize(ref _rowScores, _scoredRows);
-            _readRowScores(_rowScores);
-            _readRowScores = null;
-            return _rowScores;
-        }
-    }
-
     internal RowChange Change { get; private set; }
 
     internal ReadOnlySpan<int> Sources => CollectionsMarshal.AsSpan(_sources);
-
-    internal ReadOnlySpan<int> FusedRows => CollectionsMarshal.AsSpan(_fusedRows);
-
-    internal ReadOnlySpan<int> OtherRows => CollectionsMarshal.AsSpan(_otherRows);
-
-    /// <summary>Of a fusion: path A's weight for each question row; filled by the engine where it is measured.</summary>
-    internal float[] FusionWeights { get; private set; } = [];
-
-    /// <summary>Where the weights come from.</summary>
-    internal FusionRule FusionRule { get; private set; }
-
-    /// <summary>Of <see cref="FusionRule.Share"/>: which of the choices that are not known here yet made the split.</summary>
-    internal int SplitChoice => _splitChoice;
-
-    internal ReadOnlySpan<int> ProbedRows => CollectionsMarshal.AsSpan(_probedRows);
-
-    internal bool WantsPathWeights { get; private set; }
 
     /// <summary>Keeps these visual tokens and drops the others' rows.</summary>
     /// <param name="visual">Indices among the prefill's visual tokens, ascending, all of them there now.</param>
@@ -166,31 +101,6 @@ public sealed partial class ScheduleState
 
     private static string? NoteOf(int kept, int before) => kept == before && before > 0 ? $"all {before} visual tokens stay" : null;
 
-    /// <summary>
-    /// Lays the rows out as <c>[prefix | subject, question | rest, question]</c>: two paths that share the prefix and do
-    /// not see each other. Nothing is dropped.
-    /// </summary>
-    /// <param name="subject">The first group: indices among the prefill's visual tokens, ascending; fewer than all.</param>
-    /// <param name="score">What was ranked.</param>
-    /// <param name="ranked">The visual tokens that were ranked.</param>
-    /// <param name="scores">Their scores.</param>
-    public void Split(ReadOnlySpan<int> subject, string? score = null, ReadOnlySpan<int> ranked = default, ReadOnlySpan<float> scores = default)
-    {
-        ReadBack?.Invoke();
-        SplitRows(subject);
-        _trace.Add(new ScheduleEvent
-        {
-            Layer = Math.Max(0, Layer),
-            Kind = ScheduleEventKind.Split,
-            Kept = AliveVisual(),
-            Subject = subject.ToArray(),
-            Score = score,
-            Margin = Selection.Margin(ranked, scores, subject),
-            Ranked = ranked.ToArray(),
-            Scores = scores.ToArray(),
-        });
-    }
-
     private void KeepRows(ReadOnlySpan<int> visual)
     {
         BeginChange(RowChange.Gather);
@@ -211,54 +121,6 @@ public sealed partial class ScheduleState
         if (next != visual.Length)
             throw new PolicyException("a policy kept visual tokens that are not there, or not in ascending order");
         Rearrange();
-    }
-
-    private void SplitRows(ReadOnlySpan<int> subject)
-    {
-        int visual = Rows.CountOf(RowRole.Visual);
-        if (subject.Length >= visual || Rows.Paths.Contains(RowPath.Rest))
-            throw new PolicyException($"a policy splits {visual} visual tokens into {subject.Length} and none, or splits twice");
-        for (int i = 1; i < subject.Length; i++)
-        {
-            if (subject[i] <= subject[i - 1])
-                throw new PolicyException("a policy split visual tokens that are not in ascending order");
-        }
-
-        int[] alive = StandIns();
-        foreach (int token in subject)
-        {
-            if (!alive.Contains(token))
-                throw new PolicyException($"a policy split off visual token {token}, which is not there");
-        }
-
-        BeginChange(RowChange.Gather);
-        AddPath(RowPath.Shared, subject);
-        AddPath(RowPath.Subject, subject);
-        AddPath(RowPath.Rest, subject);
-        Rearrange();
-    }
-
-    /// <summary>Asks that this layer measure the attention of these rows; the next layer finds it in <see cref="RowScores"/>.</summary>
-    /// <exception cref="PolicyException">A row is not there, or another policy probes other rows of this layer.</exception>
-    public void Probe(params ReadOnlySpan<int> rows)
-    {
-        if (_probedRows.Count > 0 && !rows.SequenceEqual(ProbedRows))
-            throw new PolicyException($"two policies probe different rows of layer {Layer}");
-        foreach (int row in rows)
-        {
-            if ((uint)row >= (uint)Rows.Count)
-                throw new PolicyException($"a policy probes row {row} of {Rows.Count}");
-        }
-
-        _probedRows.Clear();
-        _probedRows.AddRange(rows);
-    }
-
-    /// <summary>Asks that this layer measure the weights of <see cref="FuseByMass"/> at the next layer's entry.</summary>
-    public void ProbePathWeights()
-    {
-        WantsPathWeights = true;
-        _weighedLayer = Layer;
     }
 
     /// <summary>The visual tokens that are there now, in row order. Waits for a device that chose them by rank.</summary>
@@ -313,28 +175,6 @@ public sealed partial class ScheduleState
         trace.Begin(Rows, cachedTokens, tokens, labels);
     }
 
-    /// <summary>The class token's attention was measured, or not.</summary>
-    /// <param name="count">Visual tokens that have a score.</param>
-    /// <param name="read">Fetches the scores when they are asked for; null for zeros.</param>
-    internal void SetClassAttention(int count, Action<float[]>? read)
-    {
-        _classScores = count;
-        _readClassAttention = read ?? (scores => Array.Clear(scores));
-    }
-
-    /// <summary>Where the device's scores of this prefill's rows begin, among those of all keys.</summary>
-    internal int ScoresFrom { get; private set; }
-
-    /// <summary>A probe has a score for each row.</summary>
-    /// <param name="from">Scores of earlier turns' keys before them.</param>
-    /// <param name="read">Fetches them when they are asked for; null for zeros.</param>
-    internal void SetRowScores(int from, Action<float[]>? read)
-    {
-        ScoresFrom = from;
-        _scoredRows = Rows.Count;
-        _readRowScores = read ?? (scores => Array.Clear(scores));
-    }
-
     /// <summary>Steps to the next layer's entry; its plan is causal until a policy says otherwise.</summary>
     internal void Enter(int layer)
     {
@@ -371,28 +211,6 @@ public sealed partial class ScheduleState
         return all[..(left < 0 ? ~left : left)];
     }
 
-    private void SetCausalPlan()
-    {
-        int cached = CachedRows;
-        int rest = Rows.Paths.IndexOf(RowPath.Rest);
-        if (rest < 0)
-        {
-            Plan.SetCausal(Rows.Count, cached);
-            return;
-        }
-
-        // Path A is contiguous with the prefix before it; path B sees the prefix and itself.
-        int prefix = Rows.Paths.IndexOf(RowPath.Subject);
-        prefix = prefix < 0 ? rest : prefix;
-        Plan.Clear();
-        Plan.AddSegment(0, rest);
-        Plan.AddRange(new KeyRange(0, cached, KeyRule.Full));
-        Plan.AddRange(new KeyRange(cached, cached + rest, KeyRule.Diagonal));
-        Plan.AddSegment(rest, Rows.Count);
-        Plan.AddRange(new KeyRange(0, cached + prefix, KeyRule.Full));
-        Plan.AddRange(new KeyRange(cached + rest, cached + Rows.Count, KeyRule.Diagonal));
-    }
-
     private void BeginChange(RowChange change)
     {
         if (Change != RowChange.None)
@@ -403,23 +221,6 @@ public sealed partial class ScheduleState
         _paths.Clear();
         _fusedRows.Clear();
         _otherRows.Clear();
-    }
-
-    private void AddPath(RowPath path, ReadOnlySpan<int> subject)
-    {
-        for (int row = 0; row < Rows.Count; row++)
-        {
-            bool belongs = Rows.RoleOf(row) switch
-            {
-                RowRole.Prefix => path == RowPath.Shared,
-                RowRole.Visual => path == (subject.BinarySearch(Rows.TokenOf(row)) >= 0 ? RowPath.Subject : RowPath.Rest),
-                _ => path != RowPath.Shared,
-            };
-            if (!belongs)
-                continue;
-            _sources.Add(row);
-            _paths.Add(path);
-        }
     }
 
     private void Rearrange()
