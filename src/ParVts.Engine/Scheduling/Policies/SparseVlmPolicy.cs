@@ -43,11 +43,9 @@ internal sealed class SparseVlmPolicy : VisualTokenPolicy
 
     public override PolicyNeeds Needs => PolicyNeeds.Similarity | (_gravity ? PolicyNeeds.HeadScores : PolicyNeeds.None);
 
-    public override IReadOnlyList<PolicySpan> Spans => 
-    [
-        // Its raters are chosen among the text rows that enter the decoder.
-        new(0, 0, PolicyEffect.Measure), .. _layers.Values.Select(layer => new PolicySpan(layer + 1, layer + 1, PolicyEffect.Select)),
-    ];
+    // Its raters are chosen among the text rows that enter the decoder.
+    public override IReadOnlyList<PolicySpan> Spans =>
+        [new(0, 0, PolicyEffect.Measure), .. _layers.Values.Select(layer => new PolicySpan(layer + 1, layer + 1, PolicyEffect.Select))];
 
     public override void Bind(PolicyModel model)
     {
