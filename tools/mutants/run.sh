@@ -158,8 +158,8 @@ mutant "VisiPruner: quiet layers need not follow each other" $policies/VisiPrune
     '_quiet + 1 : _consecutive ? 0 : _quiet;' '_quiet + 1 : _quiet;' VisiPruner_leaves_after
 mutant "VisiPruner: quiet layers must follow each other" $policies/VisiPrunerPolicy.cs \
     '_quiet + 1 : _consecutive ? 0 : _quiet;' '_quiet + 1 : 0;' VisiPruner_leaves_after
-mutant "VisiPruner: the first layer that is not masked is probed" $policies/VisiPrunerPolicy.cs \
-    'state.Layer > _shallow.Value && state.Layer <' 'state.Layer >= _shallow.Value && state.Layer - 1 <' VisiPruner_
+mutant "VisiPruner: it decides a layer late" $policies/VisiPrunerPolicy.cs \
+    'state.Layer > _shallow.Value + 1)' 'state.Layer > _shallow.Value + 2)' VisiPruner_probes
 mutant "VisiPruner: decode steps see no shallow values" $policies/VisiPrunerPolicy.cs \
     'if (!_dropShallow || state.Step != 0)' 'if (state.Step != 0)' The_cache_is_what_the_trace_says
 mutant "ShortV: the layer behind is frozen" $policies/ShortVPolicy.cs \

@@ -196,7 +196,7 @@ internal sealed class LlavaRun : IDisposable
         TextConfig text = config.Text;
         int inner = Math.Max(Math.Max(text.HiddenSize, text.IntermediateSize), text.Heads * text.HeadDim);
         int keys = Math.Max(needs.Keys, needs.Cache.Rows);
-        int probed = !needs.Schedules ? 0 : needs.Measures.HasFlag(PolicyNeeds.VisualProbes) ? needs.Rows : 1;
+        int probed = !needs.Schedules ? 0 : needs.Measures.HasFlag(PolicyNeeds.ManyProbes) ? needs.Rows : 1;
         if (!needs.Pictures)
             return new ScratchNeeds(needs.Rows, inner, text.HeadDim, text.Heads, keys, probed);
         VisionConfig vision = config.Vision;

@@ -41,7 +41,7 @@ internal sealed class AnalysisPolicy(VisualTokenPolicy policy) : VisualTokenPoli
 
     public override string Name => policy.Name;
 
-    public override PolicyNeeds Needs => policy.Needs | PolicyNeeds.Values | PolicyNeeds.VisualProbes;
+    public override PolicyNeeds Needs => policy.Needs | PolicyNeeds.Values | PolicyNeeds.ManyProbes;
 
     public override bool SizesAreKnown => policy.SizesAreKnown;
 

@@ -28,8 +28,8 @@ public enum PolicyNeeds
     /// <summary>Keys of the vision tower compared with each other (<see cref="VisionState.KeySimilarity"/>).</summary>
     VisionKeys = 32,
 
-    /// <summary>Every visual row may be named in a probe.</summary>
-    VisualProbes = 64,
+    /// <summary>More rows than the last may be named in a probe.</summary>
+    ManyProbes = 64,
 }
 
 /// <summary>What a policy is told about the model, before anything runs.</summary>

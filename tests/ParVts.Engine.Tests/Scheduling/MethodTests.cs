@@ -145,7 +145,7 @@ public class MethodTests
         var harness = new PolicyHarness
         {
             KeyNorm = name => name is 2 or -2 ? 3 : 1,
-            Similar = (pivot, token) => pivot == 2 ? token : -token,
+            Similar = (pivot, token) => pivot == 2 ? token : token == 3 ? 1 : 0,
         };
         ScheduleTrace trace = harness.Run("dart:layer=1,keep=4,visual_pivots=1,text_pivots=1");
         Assert.That(trace.KeptAt(1), Is.EqualTo(new[] { 0, 1, 2, 4, 5 }), "the pivot, two for it, and two for the text's");

@@ -74,7 +74,7 @@ internal sealed record PolicyCase(string Policy, string? KeepAll, string? Why = 
         new("tome:merge=1+divprune:keep=3", "tome:merge=0+divprune:keep=N") { Merges = true },
     ];
 
-    /// <summary>Those that name a policy's string.</summary>
+    /// <summary>What the test is called by.</summary>
     public override string ToString() => Policy;
 
     /// <summary>A model of the shape that it takes.</summary>

@@ -116,7 +116,7 @@ internal sealed class PolicyInvariantTests
         Assert.That(poisoned.Logits, Is.EqualTo(plain.Logits));
     }
 
-    // ST3's thinning while decoding is not replayed: rows leave that earlier steps have seen (St3Tests looks at it).
+    // ST3's thinning while decoding is not replayed: rows leave that earlier steps have seen (MethodTests look at it).
     [Test]
     public void Decoding_equals_replaying_the_frozen_trace([ValueSource(nameof(s_all))] PolicyCase one, [Range(1, 3)] int seed)
     {

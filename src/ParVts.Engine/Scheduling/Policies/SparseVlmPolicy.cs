@@ -72,7 +72,7 @@ internal sealed class SparseVlmPolicy : VisualTokenPolicy
         $"sparsevlm:layers={_layers},keep={_layers.Join(_keep)}"
         + (_gravity ? $",score=gravity,heads={_heads}" : "");
 
-    public override PolicyNeeds Needs => PolicyNeeds.Similarity | (_gravity ? PolicyNeeds.HeadScores : PolicyNeeds.None);
+    public override PolicyNeeds Needs => PolicyNeeds.Similarity | PolicyNeeds.ManyProbes | (_gravity ? PolicyNeeds.HeadScores : PolicyNeeds.None);
 
     public override IReadOnlyList<PolicySpan> Spans =>
     [

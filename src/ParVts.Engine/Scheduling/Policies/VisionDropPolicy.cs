@@ -60,7 +60,7 @@ internal sealed class VisionDropPolicy : VisualTokenPolicy
     public override string Name =>
         $"visiondrop:dominant={_dominant[0]}/{_layers.Join(_dominant[1..])},contextual={_contextual[0]}/{_layers.Join(_contextual[1..])},layers={_layers}";
 
-    public override PolicyNeeds Needs => PolicyNeeds.ClassAttention | PolicyNeeds.VisionKeys | PolicyNeeds.Similarity | PolicyNeeds.VisualProbes;
+    public override PolicyNeeds Needs => PolicyNeeds.ClassAttention | PolicyNeeds.VisionKeys | PolicyNeeds.Similarity | PolicyNeeds.ManyProbes;
 
     public override bool SizesAreKnown => false;
 
