@@ -114,7 +114,7 @@ public class CoViPalTests
         return score;
     }
 
-    private static Dictionary<string, double[]> Write(string file, int width, TensorType type, bool biases, int seed)
+    internal static Dictionary<string, double[]> Write(string file, int width, TensorType type, bool biases, int seed)
     {
         var random = new Random(seed);
         List<TensorToWrite> tensors = [RandomTensor.Of(random, "w1.weight", type, Inner, width), RandomTensor.Of(random, "w2.weight", type, 1, Inner)];

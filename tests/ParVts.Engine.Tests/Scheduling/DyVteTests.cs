@@ -206,7 +206,7 @@ public class DyVteTests
         PlainDecoder.Times(outer, Array.ConvertAll(PlainDecoder.Times(inner, features), PlainDecoder.Gelu));
 
     /// <summary>Writes random routers; returns each layer's two matrices as they are stored.</summary>
-    private static double[][] Write(string file, int layers, int hidden, TensorType type, int seed, string names = Names)
+    internal static double[][] Write(string file, int layers, int hidden, TensorType type, int seed, string names = Names)
     {
         var random = new Random(seed);
         var tensors = new List<TensorToWrite>();

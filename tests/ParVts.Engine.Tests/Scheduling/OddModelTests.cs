@@ -14,7 +14,7 @@ public class OddModelTests
     {
         using var model = new TinyModel(layers, layers: layers, grid: grid);
         Prompt prompt = model.Prompt(images: 2);
-        using Session session = model.Engine.CreateSession(policy);
+        using Session session = model.Engine.CreateSession(PolicyCase.Bare(policy, model));
         Run run = model.Run(session, prompt, 6);
         ScheduleTrace trace = run.Result.Trace;
         Assert.That(run.Logits.SelectMany(row => row), Has.None.NaN);
@@ -46,7 +46,7 @@ public class OddModelTests
         if (policy is "visionzip" or "visiondrop" or "prumerge")
             return;
         using var model = new TinyModel(4, hasClassToken: false, grid: 7);
-        Run run = model.Run(model.Prompt(), policy, 3);
+        Run run = model.Run(model.Prompt(), PolicyCase.Bare(policy, model), 3);
         Assert.That(run.Logits.SelectMany(row => row), Has.None.NaN);
         if (policy == "folder")
             Assert.That(run.Result.Trace.KeptAt(0), Has.Count.LessThanOrEqualTo(49));

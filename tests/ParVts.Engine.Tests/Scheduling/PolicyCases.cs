@@ -17,7 +17,7 @@ internal enum Replay
 
 /// <summary>
 /// A policy string of the invariants' tests. In strings K is a layer in the model's middle, k a third of a picture's tokens, N all
-/// tokens, H a file of heads.
+/// tokens, H a file of heads, ROUTERS and SCORER files of random weights.
 /// </summary>
 /// <param name="Policy">With settings under which something happens.</param>
 /// <param name="KeepAll">With settings that keep everything; null where there are none, as <paramref name="Why"/> says.</param>
@@ -68,6 +68,9 @@ internal sealed record PolicyCase(string Policy, string? KeepAll, string? Why = 
         new("tome:merge=1", "tome:merge=0") { Merges = true },
         new("prumerge:plus=false,neighbours=3", null, "the others become one token") { Merges = true },
         new("prumerge:plus=true,neighbours=3", null, "the others become one token") { Merges = true, Drops = false },
+        new("vica:layers=0/K", null, "no layer computes visual rows") { Drops = false },
+        new("dyvte:routers=ROUTERS,threshold=0", "dyvte:routers=ROUTERS,threshold=1") { Replay = Replay.Trace },
+        new("covipal:scorer=SCORER,keep=k", "covipal:scorer=SCORER,keep=N") { Replay = Replay.Trace },
         new("cls-prune:keep=k+vtw:layer=K", "cls-prune:keep=N+fastv:layer=K,keep=N"),
         new("grid:keep=0.9+fastv:layer=K,keep=k", "grid:keep=N+st3:start=1,keep=1") { Replay = Replay.Trace },
         new("st3:start=1,stride=1,keep=0.6,floor=2,every=100+shortv:layers=0/K", "st3:keep=1+shortv:layers=") { Replay = Replay.Trace },
@@ -83,6 +86,16 @@ internal sealed record PolicyCase(string Policy, string? KeepAll, string? Why = 
     /// <summary>The string for a model.</summary>
     public string For(TinyModel model) => Fill(Policy, model);
 
+    /// <summary>A policy's string with nothing but the files that it cannot do without.</summary>
+    public static string Bare(string name, TinyModel model) => Fill(
+        name switch
+        {
+            "dyvte" => "dyvte:routers=ROUTERS",
+            "covipal" => "covipal:scorer=SCORER",
+            _ => name,
+        },
+        model);
+
     /// <summary>A string with the model's numbers.</summary>
     public static string Fill(string policy, TinyModel model, int images = 1)
     {
@@ -92,6 +105,8 @@ internal sealed record PolicyCase(string Policy, string? KeepAll, string? Why = 
             .Replace("=N/N", $"={images * model.Visual}/{images * model.Visual}", StringComparison.Ordinal)
             .Replace("=N", $"={images * model.Visual}", StringComparison.Ordinal)
             .Replace("=H", $"={HeadFile(model)}", StringComparison.Ordinal)
+            .Replace("=ROUTERS", $"={RouterFile(model)}", StringComparison.Ordinal)
+            .Replace("=SCORER", $"={ScorerFile(model)}", StringComparison.Ordinal)
             .Replace("=0/K", $"=0/{middle}", StringComparison.Ordinal)
             .Replace("=K", $"={middle}", StringComparison.Ordinal);
     }
@@ -103,6 +118,20 @@ internal sealed record PolicyCase(string Policy, string? KeepAll, string? Why = 
         string file = Path.Combine(model.Folder, "heads.json");
         File.WriteAllText(file, "[" + string.Join(',', Enumerable.Range(0, model.Layers).Select(
             layer => "[" + string.Join(',', Enumerable.Range(0, heads).Select(head => layer > 0 && (head + layer) % 2 == 0 ? 1 : 0)) + "]")) + "]");
+        return file;
+    }
+
+    private static string RouterFile(TinyModel model)
+    {
+        string file = Path.Combine(model.Folder, "routers.st");
+        DyVteTests.Write(file, model.Layers, model.Engine.Config.Text.HiddenSize, Engine.Formats.TensorType.BF16, seed: 1);
+        return file;
+    }
+
+    private static string ScorerFile(TinyModel model)
+    {
+        string file = Path.Combine(model.Folder, "scorer.st");
+        CoViPalTests.Write(file, 2 * model.Engine.Config.Text.HiddenSize, Engine.Formats.TensorType.BF16, biases: true, seed: 1);
         return file;
     }
 }
