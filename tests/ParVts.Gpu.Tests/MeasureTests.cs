@@ -1,3 +1,4 @@
+using ParVts.Cuda;
 using ParVts.Engine.Compute;
 using ParVts.Engine.Formats;
 using ParVts.Engine.Tests.Compute;
@@ -169,6 +170,41 @@ internal sealed class MeasureTests : DeviceTest
         Gpu.Device.CreateReadback(4).Dispose();
         if (Gpu.Sim is not null)
             Assert.That(Gpu.Sim.CallsByName["cuStreamSynchronize"] - before, Is.Zero);
+    }
+
+    [Test]
+    public void A_readback_whose_calls_fail_leaves_nothing_behind(
+        [Values("cuMemHostAlloc", "cuEventCreate", "cuMemcpyDtoHAsync_v2", "cuEventRecord", "cuEventSynchronize", "cuMemFreeHost", "cuEventDestroy_v2")] string call,
+        [Values(1, 999)] int code)
+    {
+        if (Gpu.Sim is null)
+            Assert.Ignore("a real GPU's calls cannot be made to fail");
+
+        // Closing it says what is left.
+        using TestGpu gpu = TestGpu.Open();
+        using DeviceBuffer buffer = gpu.Device.Allocate(400);
+        Tensor source = buffer.View(TensorType.F32, 1, 100);
+        float[] values = Fill(source, 1);
+        gpu.Device.Upload<float>(values, source);
+        gpu.Sim!.FailCall(1, code, call);
+        CudaException? error = null;
+        try
+        {
+            using Readback failing = gpu.Device.CreateReadback(400);
+            failing.Begin(source);
+            _ = Finish(failing, 100);
+        }
+        catch (CudaException thrown)
+        {
+            error = thrown;
+        }
+
+        gpu.Sim.FailNothing();
+        bool isToldOf = call is not ("cuMemFreeHost" or "cuEventDestroy_v2");
+        Assert.That(error?.Code, isToldOf ? Is.EqualTo(code) : Is.Null);
+        using Readback next = gpu.Device.CreateReadback(400);
+        next.Begin(source);
+        Assert.That(Finish(next, 100), Is.EqualTo(values));
     }
 
     private float[] Similarity(in Tensor x, in Tensor y, bool cosine)

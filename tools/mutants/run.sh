@@ -222,7 +222,7 @@ mutant "a knocked-out row loses itself" $engine/Scheduling/Policies/KnockoutPoli
 mutant "a knock-out before the softmax is one after it" $engine/Scheduling/Policies/KnockoutPolicy.cs \
     'else if (_after)' 'else' Every_row_sees_what_it_may
 mutant "new tokens look at what the question may not" $engine/Scheduling/Policies/KnockoutPolicy.cs \
-    'public override bool PlansSteps => ForText;' 'public override bool PlansSteps => false;' New_tokens_are_forbidden
+    '_pictured && ForText;' 'false;' New_tokens_are_forbidden
 
 mutant "a row of zeros is like nothing but itself" $engine/Compute/Cpu/RowMeasures.cs \
     'divisor > 0 ? line[j] / divisor : 0f' 'line[j] / divisor' Similarities_are

@@ -71,6 +71,9 @@ internal sealed class AnalysisPolicy(VisualTokenPolicy policy) : VisualTokenPoli
             return;
         _layer = state.Layer;
         _visual = state.VisualRowNumbers();
+
+        // Who sees whom is only asked of a policy when all have spoken: this is the outermost.
+        state.Settle();
         _values = SeesEverything(state);
         state.Watch([state.Rows.Count - 1], state.TextRowNumbers());
         if (_values)

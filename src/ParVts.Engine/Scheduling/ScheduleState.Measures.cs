@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace ParVts.Engine.Scheduling;
 
 /// <content>What a policy may have measured, beside probes of the layer that is coming.</content>

@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace ParVts.Engine.Scheduling;
 
 /// <content>Two paths, each with its own copy of the question, that become one again (ParVTS, arXiv 2511.18875).</content>

@@ -71,6 +71,8 @@ internal sealed record PolicyCase(string Policy, string? KeepAll, string? Why = 
         new("vica:layers=0/K", null, "no layer computes visual rows") { Drops = false },
         new("dyvte:routers=ROUTERS,threshold=0", "dyvte:routers=ROUTERS,threshold=1") { Replay = Replay.Trace },
         new("covipal:scorer=SCORER,keep=k", "covipal:scorer=SCORER,keep=N") { Replay = Replay.Trace },
+        new("knockout:from=0,to=K", null, "it forbids") { Drops = false },
+        new("knockout:from=0,to=K,direction=both,mask=after", null, "it forbids") { Drops = false },
         new("cls-prune:keep=k+vtw:layer=K", "cls-prune:keep=N+fastv:layer=K,keep=N"),
         new("grid:keep=0.9+fastv:layer=K,keep=k", "grid:keep=N+st3:start=1,keep=1") { Replay = Replay.Trace },
         new("st3:start=1,stride=1,keep=0.6,floor=2,every=100+shortv:layers=0/K", "st3:keep=1+shortv:layers=") { Replay = Replay.Trace },

@@ -13,6 +13,7 @@ internal sealed class KnockoutPolicy : VisualTokenPolicy
     private readonly LayerParameter _to;
     private readonly string _direction;
     private readonly bool _after;
+    private bool _pictured;
 
     private KnockoutPolicy(PolicyParameters parameters)
     {
@@ -58,7 +59,7 @@ internal sealed class KnockoutPolicy : VisualTokenPolicy
     public override IReadOnlyList<PolicySpan> Spans => [new(_from.Value, _to.Value, PolicyEffect.View)];
 
     // New tokens are text: they are forbidden what the question's are.
-    public override bool PlansSteps => ForText;
+    public override bool PlansSteps => _pictured && ForText;
 
     private bool ForText => _direction != "visual-visual";
 
@@ -71,6 +72,8 @@ internal sealed class KnockoutPolicy : VisualTokenPolicy
         if (_from.Value > _to.Value)
             throw new PolicyException($"policy 'knockout': from={_from.Value} is behind to={_to.Value}; layers are 0 to {model.Layers - 1} here, and 'to' is the last without");
     }
+
+    public override void OnVisionTokens(ScheduleState state) => _pictured = state.Rows.CountOf(RowRole.Visual) > 0;
 
     public override void BeforeLayer(ScheduleState state)
     {
