@@ -33,8 +33,8 @@ public sealed class EvalTableTests
     [Test]
     public void FiguresAreWhatTheScheduleImplies()
     {
-        string table = Scratch("figures.csv");
-        string page = Scratch("figures.md");
+        string table = Scratch("eval-figures.csv");
+        string page = Scratch("eval-figures.md");
         JsonElement json = EvalRun.Of("--policy", "dense", "--policy", "vtw:layer=4", "--policy", "vtw:layer=0", "--out", table, "--markdown", page, "--json").Json;
         JsonElement[] policies = [.. json.GetProperty("policies").EnumerateArray()];
         Dictionary<string, string>[] rows = Read(table);
