@@ -74,7 +74,7 @@ require "${killers[@]}"
 readonly engine=src/ParVts.Engine
 mutant "path B is ignored" $engine/Models/ScheduleExecutor.cs \
     'device.FusePaths(workspace.Hidden, first, second, weights);' '' Own_schedule_parvts_1
-mutant "path B sees path A" $engine/Scheduling/ScheduleState.cs \
+mutant "path B sees path A" $engine/Scheduling/ScheduleState.Ranges.cs \
     'new KeyRange(0, cached + prefix, KeyRule.Full)' 'new KeyRange(0, cached + rest, KeyRule.Full)' Packed_paths_equal_two_separate_runs
 mutant "the rest's keys stay in the cache" $engine/Models/ScheduleExecutor.cs \
     'kv.Truncate(layer, state.CachedRowsOf(layer) + state.StoredRowsOf(layer));' 'kv.Truncate(layer, kv.Length(layer));' Rows_and_cache_are_as_long_as_planned
@@ -104,11 +104,11 @@ mutant "a group's survivors are taken for the first group's" $engine/Models/Sche
 mutant "class-token attention of the first block" $engine/Models/VisionTower.cs \
     'block == _weights.Layers.Length - 1 && policy' 'block == 0 && policy' Own_schedule_cls_prune_1
 mutant "the first row is probed, not the last" $engine/Models/ScheduleExecutor.cs \
-    ': state.ProbedRows[i];' ': 0;' Own_schedule_fastv_1
+    'asked[i] = QueryOf(state, named[i]);' 'asked[i] = 0;' Own_schedule_fastv_1
 mutant "rotary positions stay behind when rows move" $engine/Models/Decoder.cs \
     'if (moved)' 'if (moved && layer < 0)' Own_schedule_fastv_1
 mutant "a probe forgets the scale" $engine/Compute/Cpu/AttentionProbe.cs \
-    'MathF.Exp(work->Scale * score + bias - logSumExp)' 'MathF.Exp(score + bias - logSumExp)' Probes_are_the_probabilities_of_the_plan
+    'return work->Scale * product +' 'return product +' Probes_are_the_probabilities_of_the_plan
 mutant "value: none adds values after all" $engine/Compute/Cpu/SegmentAttention.Tile.cs \
     'if (range.Value == ValueRule.Own)' 'if (range.Value != ValueRule.Sink)' Random_plans_keep_the_budget
 mutant "another question takes the pruned cache" $engine/Generation/CachedTurns.cs \
@@ -377,7 +377,7 @@ mutant "the device's lengths are stale after rows have left" $engine/Compute/KvS
     '_device.Upload<int>(_lengths, DeviceLengths);' 'if (_lengths[0] == _lengths[^1]) _device.Upload<int>(_lengths, DeviceLengths);' Decoding_is_as_near
 mutant "a step does not count the lengths up" $engine/Models/Decoder.cs \
     'device.Increment(kv.DeviceLengths);' '' Decoding_is_as_near
-mutant "path B's tiles go through path A" $engine/Scheduling/ScheduleState.cs \
+mutant "path B's tiles go through path A" $engine/Scheduling/ScheduleState.Ranges.cs \
     'new KeyRange(0, cached + prefix, KeyRule.Full)' 'new KeyRange(0, cached + rest, KeyRule.Full)' Tiles_that_nobody_sees
 mutant "a replay's launches are not told" $engine/Compute/Cuda/CudaDevice.Recording.cs \
     'CollectionsMarshal.GetValueRefOrAddDefault(_launches, kernel, out _) += launches;' '_ = launches;' Every_kernel_is_named

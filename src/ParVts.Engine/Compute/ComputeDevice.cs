@@ -31,29 +31,6 @@ public enum ProbeReduction
 /// <param name="Launches">How often.</param>
 public sealed record KernelUse(string Kernel, string Specialisation, string PtxSha256, long Launches);
 
-/// <summary>Results on their way to the host. One caller at a time.</summary>
-public abstract class Readback : IDisposable
-{
-    /// <summary>Queues a copy of what the tensor will hold when the work queued so far is done.</summary>
-    /// <param name="source">Contiguous; at most as large as the readback.</param>
-    public abstract void Begin(in Tensor source);
-
-    /// <summary>Waits for the copy that was begun last, not for work queued behind it.</summary>
-    /// <param name="destination">As many elements as <see cref="Begin"/> was given.</param>
-    public abstract void Finish<T>(Span<T> destination)
-        where T : unmanaged;
-
-    /// <inheritdoc/>
-    public void Dispose()
-    {
-        Dispose(disposing: true);
-        GC.SuppressFinalize(this);
-    }
-
-    /// <summary>Frees its memory.</summary>
-    protected abstract void Dispose(bool disposing);
-}
-
 /// <summary>Operations that a device has recorded; disposed before the device. One caller at a time.</summary>
 public abstract class DeviceRecording : IDisposable
 {

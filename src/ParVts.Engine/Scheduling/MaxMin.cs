@@ -43,6 +43,21 @@ internal sealed record MaxMin(int[] Picks, float[] Distances, double? Lead)
         return new MaxMin(picks, distances, lead);
     }
 
+    /// <summary>Keeps the visual tokens of a choice, and says in the trace how the picks came about.</summary>
+    /// <param name="state">The state that the similarities are of, unchanged since.</param>
+    /// <param name="core">Places of the tokens that were chosen before the picks.</param>
+    /// <param name="score">What the picks were made by, in words.</param>
+    public void Keep(ScheduleState state, ReadOnlySpan<int> core, string score)
+    {
+        int[] alive = state.AliveVisual();
+        int[] labels = state.VisualLabels();
+        int[] kept = [.. core, .. Picks];
+        Array.Sort(kept);
+        state.Record(
+            ScheduleEventKind.Measure, score, [.. Picks.Select(place => labels[place])], Distances, [.. kept.Select(place => labels[place])], Lead);
+        state.Keep([.. kept.Select(place => alive[place])]);
+    }
+
     // The farthest token that is free, and its lead over the next.
     private static (int Token, float Lead) Farthest(float[] nearest, bool[] taken)
     {

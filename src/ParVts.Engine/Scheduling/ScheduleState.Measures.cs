@@ -218,8 +218,8 @@ public sealed partial class ScheduleState
     }
 
     /// <summary>
-    /// What <see cref="Probe"/> asked for in the layer before, or <see cref="ProbeEntry"/> of this one: for each row, its probability in the softmax of the rows that
-    /// were named, over all their keys, mean over heads and then over those rows. As long as <see cref="Rows"/> were then.
+    /// What <see cref="Probe"/> asked for in the layer before, or <see cref="ProbeEntry"/> of this one: for each row, its probability
+    /// in the softmax of the rows that were named, over all their keys, mean over heads and then over those rows. As long as <see cref="Rows"/> were then.
     /// </summary>
     public ReadOnlySpan<float> RowScores
     {

@@ -30,6 +30,11 @@ internal sealed record PolicyCase(string Policy, string? KeepAll, string? Why = 
     /// <summary>Rows leave at some layer, or before the decoder.</summary>
     public bool Drops { get; init; } = true;
 
+    /// <summary>
+    /// It masks what is seen of a picture, and in a later turn the pictures of earlier ones count as text: that turn is not a replay.
+    /// </summary>
+    public bool ForgetsPictures { get; init; }
+
     /// <summary>Some visual rows become sums of others.</summary>
     public bool Merges { get; init; }
 
@@ -57,8 +62,8 @@ internal sealed record PolicyCase(string Policy, string? KeepAll, string? Why = 
         new("folder:keep=9", "folder:keep=N") { Merges = true, Grid = 7 },
         new("st3:start=1,stride=1,keep=0.7,floor=2,every=100", "st3:start=1,stride=1,keep=1,anneal=1,every=1") { Replay = Replay.Trace },
         new("yopo:window=3,cut=K,mlp=2", null, "visual rows never see as they do in dense"),
-        new("yopo:window=3,cut=K,mlp=3,heads=H", null, "heads are off"),
-        new("yopo:window=3,cut=K,mlp=1,heads=H,tail=mask", null, "heads are off") { Drops = false },
+        new("yopo:window=3,cut=K,mlp=3,heads=H", null, "heads are off") { ForgetsPictures = true },
+        new("yopo:window=3,cut=K,mlp=1,heads=H,tail=mask", null, "heads are off") { Drops = false, ForgetsPictures = true },
         new("pyramiddrop:layers=0/K,keep=0.8/0.4", "pyramiddrop:layers=0/K,keep=N/N") { Replay = Replay.Trace },
         new("sparsevlm:layers=0/K,keep=8/4", null, "at least one token leaves at each cut") { Replay = Replay.Trace },
         new("sparsevlm:layers=0/K,keep=8/4,score=gravity,heads=1", null, "at least one token leaves at each cut") { Replay = Replay.Trace },
@@ -71,8 +76,8 @@ internal sealed record PolicyCase(string Policy, string? KeepAll, string? Why = 
         new("vica:layers=0/K", null, "no layer computes visual rows") { Drops = false },
         new("dyvte:routers=ROUTERS,threshold=0", "dyvte:routers=ROUTERS,threshold=1") { Replay = Replay.Trace },
         new("covipal:scorer=SCORER,keep=k", "covipal:scorer=SCORER,keep=N") { Replay = Replay.Trace },
-        new("knockout:from=0,to=K", null, "it forbids") { Drops = false },
-        new("knockout:from=0,to=K,direction=both,mask=after", null, "it forbids") { Drops = false },
+        new("knockout:from=0,to=K", null, "it forbids") { Drops = false, ForgetsPictures = true },
+        new("knockout:from=0,to=K,direction=both,mask=after", null, "it forbids") { Drops = false, ForgetsPictures = true },
         new("cls-prune:keep=k+vtw:layer=K", "cls-prune:keep=N+fastv:layer=K,keep=N"),
         new("grid:keep=0.9+fastv:layer=K,keep=k", "grid:keep=N+st3:start=1,keep=1") { Replay = Replay.Trace },
         new("st3:start=1,stride=1,keep=0.6,floor=2,every=100+shortv:layers=0/K", "st3:keep=1+shortv:layers=") { Replay = Replay.Trace },

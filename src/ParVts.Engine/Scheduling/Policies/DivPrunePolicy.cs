@@ -57,13 +57,6 @@ internal sealed class DivPrunePolicy : VisualTokenPolicy
             return;
         int keep = _keep.Count(rows.Length, state.Rows.Count - rows.Length, _rowTile);
         float[] similarity = state.Similarity(RowSpace.Hidden, rows, rows);
-        MaxMin chosen = MaxMin.Choose(similarity, rows.Length, [], keep);
-        int[] alive = state.AliveVisual();
-        int[] labels = state.VisualLabels();
-        int[] kept = [.. chosen.Picks.Order()];
-        state.Record(
-            ScheduleEventKind.Measure, "max-min picks, in order: distance to the nearest before", [.. chosen.Picks.Select(place => labels[place])],
-            chosen.Distances, [.. kept.Select(place => labels[place])], chosen.Lead);
-        state.Keep([.. kept.Select(place => alive[place])]);
+        MaxMin.Choose(similarity, rows.Length, [], keep).Keep(state, [], "max-min picks, in order: distance to the nearest before");
     }
 }

@@ -68,17 +68,12 @@ internal sealed class ZspaPrunePolicy : VisualTokenPolicy
         int keep = _keep.Count(rows.Length, state.Rows.Count - rows.Length, _rowTile);
         float[] relevance = state.SimilarityToMean(rows, state.TextRowNumbers());
         float[] similarity = state.Similarity(RowSpace.Hidden, rows, rows);
-        int[] alive = state.AliveVisual();
         int[] labels = state.VisualLabels();
         int[] core = Selection.Top(relevance, (int)Math.Round(_core * keep));
         int[] coreLabels = [.. core.Select(place => labels[place])];
         state.Record(
             ScheduleEventKind.Measure, "cosine to the prompt's mean embedding", labels, relevance, coreLabels, Selection.Margin(relevance, core));
-        MaxMin chosen = MaxMin.Choose(similarity, rows.Length, core, keep);
-        int[] kept = [.. core.Concat(chosen.Picks).Order()];
-        state.Record(
-            ScheduleEventKind.Measure, "max-min picks after the core, in order: distance to the nearest before",
-            [.. chosen.Picks.Select(place => labels[place])], chosen.Distances, [.. kept.Select(place => labels[place])], chosen.Lead);
-        state.Keep([.. kept.Select(place => alive[place])]);
+        MaxMin.Choose(similarity, rows.Length, core, keep)
+            .Keep(state, core, "max-min picks after the core, in order: distance to the nearest before");
     }
 }
