@@ -137,6 +137,14 @@ want_image_libraries() {
     [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}" || say "going on without ${packages[*]}"
 }
 
+# Plots become PNG through librsvg and need a font. Not fatal: SVG needs neither, and the test of it is skipped by name.
+want_plot_libraries() {
+    local packages=()
+    has_library librsvg-2.so.2 || packages+=(librsvg2-2)
+    [ -d /usr/share/fonts/truetype ] || packages+=(fonts-dejavu-core)
+    [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}" || say "going on without ${packages[*]}"
+}
+
 # The report of 'explain' is tested in a browser. Not fatal: without one its tests are skipped, by name.
 want_browser() {
     local packages=()
@@ -197,6 +205,7 @@ dotnet_build() {
 verb_setup() {
     need_dotnet
     want_image_libraries
+    want_plot_libraries
     want_nvrtc
     want_browser
     say ".NET SDK $(dotnet --version)"
@@ -246,6 +255,7 @@ verb_test() {
     done
     need_dotnet
     want_image_libraries
+    want_plot_libraries
     want_nvrtc
     want_browser
     [ -z "$build" ] || dotnet_build "$solution"

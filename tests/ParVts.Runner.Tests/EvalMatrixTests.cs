@@ -66,6 +66,31 @@ public sealed class EvalMatrixTests
     }
 
     [Test]
+    public void LostFeaturesAreThoseThatEnterTheDecoder()
+    {
+        string[] policies = ["cls-prune:keep=143", "cls-prune:keep=1", "grid:keep=72", "random:keep=72", "fastv:layer=4,keep=9", "tome:merge=4"];
+        string table = Scratch("features.csv");
+        string[] line = ["--limit", "2", "--out", table, "--reconstruction", .. policies.SelectMany(policy => new[] { "--policy", policy })];
+        JsonElement json = EvalRun.Of([.. line, "--json"]).Json;
+        double[] losses = [.. json.GetProperty("policies").EnumerateArray().Select(policy => policy.GetProperty("reconstruction_loss").GetDouble())];
+        string page = Scratch("features.md");
+        JsonElement again = EvalRun.Of([.. line, "--markdown", page, "--json"]).Json;
+        JsonElement without = EvalRun.Of("--limit", "1", "--json").Json;
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(losses[0], Is.InRange(1e-9, 0.02), "one row of 144 is gone");
+            Assert.That(losses[1], Is.GreaterThan(0.9), "one row says no more than the mean does, and is not the mean");
+            Assert.That(losses[2], Is.InRange(losses[0], losses[1]), policies[2]);
+            Assert.That(losses[3], Is.InRange(losses[0], losses[1]), policies[3]);
+            Assert.That(losses[4], Is.Zero, "all rows enter the decoder");
+            Assert.That(losses[5], Is.GreaterThan(0), policies[5]);
+            Assert.That(again.GetProperty("policies")[2].GetProperty("reconstruction_loss").GetDouble(), Is.EqualTo(losses[2]), "as the table has it");
+            Assert.That(without.GetProperty("policies")[0].GetProperty("reconstruction_loss").ValueKind, Is.EqualTo(JsonValueKind.Null));
+            Assert.That(File.ReadAllText(page), Does.Contain(" features lost ").And.Contain(" 0.0 % "));
+        }
+    }
+
+    [Test]
     public void PublishedDataAreAskedAndScored()
     {
         DemoQuestion[] questions = [.. EvalRun.Questions().Where(question => question.Answer is "yes" or "no").Take(4)];
@@ -90,7 +115,7 @@ public sealed class EvalMatrixTests
     [TestCase("--equal", "time=3", 2, "tokens=64")]
     [TestCase("--shard", "5/4", 2, "1/4")]
     [TestCase("--format", "vqa", 2, "textvqa")]
-    [TestCase("--plot", "plot.png", 2, ".svg")]
+    [TestCase("--plot", "plot.gif", 2, ".svg or .png")]
     [TestCase("--images", "none", 3, "none")]
     [TestCase("--format", "gqa", 3, "questions.jsonl")]
     public void RefusalsSayWhatIsAllowed(string option, string value, int code, string message)

@@ -31,7 +31,6 @@ passes() {
 mutant() {
     local name=$1 file=$2 old=$3 new=$4 test=$5 text verdict
     [[ $name == *"$only"* ]] || return 0
-    echo "mutant: $name" >&2
     text=$(<"$file")
     if [[ $text != *"$old"* || ${text#*"$old"} == *"$old"* ]]; then
         verdict="**place not found**"
@@ -49,6 +48,7 @@ mutant() {
         mv kept "$file"
     fi
     [ "$verdict" = killed ] || survivors=$((survivors + 1))
+    echo "${verdict//\*/}: $name" >&2
     rows+=("| $name | \`${file#src/ParVts.Engine/}\` | \`$test\` | $verdict |")
 }
 
@@ -96,7 +96,7 @@ mutant "the lowest scores stay" $engine/Scheduling/Selection.cs \
 mutant "the device keeps the lowest scores" $engine/Compute/Cpu/Ranking.cs \
     '(int)bits < 0 ? ~bits : bits | 0x8000_0000' '(int)bits < 0 ? bits : ~bits & 0x7FFF_FFFF' Own_schedule_cls_prune_1
 mutant "what was chosen is told by what stood for it" $engine/Scheduling/ScheduleState.Choices.cs \
-    'real[choice.RankedTokens[i]] = ranked[choice.Places[choice.PlaceOf(i)]];' '' Own_schedule_cls_prune_1
+    'real[choice.RankedTokens[i]] = ranked[choice.Places[choice.PlaceOf(i)]];' '_ = real[i];' Own_schedule_cls_prune_1
 mutant "positions do not move with rows that the host does not know" $engine/Models/ScheduleExecutor.cs \
     'device.Convert(kept, positions.Slice(0, rows));' '' Reading_choices_back_late_changes_nothing
 mutant "a group's survivors are taken for the first group's" $engine/Models/ScheduleExecutor.cs \

@@ -29,7 +29,7 @@ internal sealed class AnalyzeCommand
 
     private readonly Option<string?> _plot = new("--plot")
     {
-        Description = "The stages as a plot: mass and deviation over the layers, thresholds, and where VisiPruner filters and exits.",
+        Description = "The stages as a plot: mass and deviation over the layers, thresholds, and where VisiPruner filters and exits; as SVG or PNG.",
         HelpName = "stages.svg",
     };
 
@@ -91,7 +91,7 @@ internal sealed class AnalyzeCommand
         var visiPruner = (VisiPrunerPolicy)PolicyRegistry.Create(parameters is null ? "visipruner" : VisiPrunerString(parameters));
         KnockOut[] knockOuts = [.. parse.GetRequiredValue(_knockOuts).Select(KnockOut.Parse)];
         OutputFile.Require("--out", parse.GetValue(_output));
-        OutputFile.Require("--plot", parse.GetValue(_plot));
+        PlotFile.Require("--plot", parse.GetValue(_plot));
         AnalysisQuestions questions = ReadQuestions(parse);
         using InferenceEngine engine = _model.Open(parse);
         using var analyzer = new Analyzer(engine, policy, visiPruner, knockOuts, parse.GetValue(_maxTokens));
@@ -130,7 +130,7 @@ internal sealed class AnalyzeCommand
         if (table is not null)
             AnalysisReport.WriteCsv(table, analysis);
         if (plot is not null)
-            File.WriteAllText(plot, StagePlot.Draw(analysis));
+            PlotFile.Save(plot, StagePlot.Draw(analysis));
         if (parse.GetValue(CommonOptions.Json))
             JsonOutput.Write(json => AnalysisReport.WriteJson(json, analysis));
         else

@@ -32,6 +32,7 @@ internal static class DoctorCommand
             .. NativeCodecs.Probe().Select(codec => new Library(codec.Reads, codec.LoadedAs, codec.Version, codec.Install)),
             Driver(),
             Compiler(),
+            new Library("PNG plots", SvgRasterizer.LoadedAs, null, $"optional: plots are SVG otherwise; {SvgRasterizer.Hint}"),
             new Library("cuBLAS", FindFile(CublasApi.FileNames), null, "optional: our own kernels multiply without it; comes with the CUDA toolkit"),
         ];
         if (parse.GetValue(CommonOptions.Json))

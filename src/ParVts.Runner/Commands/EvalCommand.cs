@@ -97,6 +97,6 @@ internal static class EvalCommand
         if (request.Markdown is not null)
             EvaluationReport.WriteMarkdown(request.Markdown, engine, identity, scores);
         if (request.Plot is not null)
-            File.WriteAllText(request.Plot, EvaluationPlot.Draw(scores, $"{identity.Model.Split(' ')[0]} on {identity.Data}"));
+            PlotFile.Save(request.Plot, EvaluationPlot.Draw(scores, $"{identity.Model.Split(' ')[0]} on {identity.Data}"));
     }
 }

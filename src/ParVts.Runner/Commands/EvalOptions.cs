@@ -51,6 +51,12 @@ internal sealed class EvalOptions
         Description = $"Ask as the published runs of LLaVA-1.5 do: --template {PublishedTemplate}, --image-aspect pad, their number of new tokens.",
     };
 
+    private readonly Option<bool> _reconstruction = new("--reconstruction")
+    {
+        Description = "Measure what is lost of the visual features before the decoder: each of dense's rows is replaced by the nearest one that is "
+            + "left, and the squared distances are summed, as a share of the rows' spread. Takes one more prefill a question and policy.",
+    };
+
     private readonly Option<int?> _limit = new("--limit") { Description = "Only so many questions, from the first on.", HelpName = "N" };
 
     private readonly Option<string?> _shard = new("--shard")
@@ -70,7 +76,7 @@ internal sealed class EvalOptions
 
     private readonly Option<string?> _markdown = new("--markdown") { Description = "The table of figures as a page.", HelpName = "page.md" };
 
-    private readonly Option<string?> _plot = new("--plot") { Description = "Accuracy over prefill FLOPs, a point a policy.", HelpName = "plot.svg" };
+    private readonly Option<string?> _plot = new("--plot") { Description = "Accuracy over prefill FLOPs, a point a policy, as SVG or PNG.", HelpName = "plot.svg" };
 
     private readonly Option<int?> _maxTokens = new("--max-tokens") { Description = $"New tokens at most ({MaxTokens}); decoding is greedy.", HelpName = "N" };
 
@@ -86,7 +92,7 @@ internal sealed class EvalOptions
     {
         Model.AddTo(command);
         Option[] all =
-            [_data, _format, _images, _policies, _equal, _published, _limit, _shard, _output, _restart, _markdown, _plot, _maxTokens, _template, _aspect];
+            [_data, _format, _images, _policies, _equal, _published, _reconstruction, _limit, _shard, _output, _restart, _markdown, _plot, _maxTokens, _template, _aspect];
         foreach (Option option in all)
             command.Options.Add(option);
     }
@@ -113,7 +119,7 @@ internal sealed class EvalOptions
         request.Require();
         EvaluationData data = EvaluationData.Open(parse.GetRequiredValue(_data), parse.GetValue(_format), parse.GetValue(_images));
         int tokens = parse.GetValue(_maxTokens) ?? (published ? data.Benchmark.PublishedTokens : MaxTokens);
-        return request with { Data = data, Settings = new EvaluationSettings([], tokens, template, aspect) };
+        return request with { Data = data, Settings = new EvaluationSettings([], tokens, template, aspect, parse.GetValue(_reconstruction)) };
 
         bool IsImplicit(Option option) => parse.GetResult(option) is null or { Implicit: true };
     }

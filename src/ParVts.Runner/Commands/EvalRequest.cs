@@ -45,8 +45,6 @@ internal sealed record EvalRequest
         if (this is { Restart: true, Output: null })
             throw new UsageException("--restart starts a table over; name it with --out");
         OutputFile.Require("--markdown", Markdown);
-        OutputFile.Require("--plot", Plot);
-        if (Plot is not null && !Plot.EndsWith(".svg", StringComparison.OrdinalIgnoreCase))
-            throw new UsageException($"--plot {Plot}: plots are written as SVG; name a file that ends in .svg");
+        PlotFile.Require("--plot", Plot);
     }
 }

@@ -10,7 +10,7 @@ internal static class AnswerColumns
     public static IReadOnlyList<string> Names { get; } =
     [
         "policy", "id", "image", "kind", "question", "expected", "answer", "correct", "agrees", "new_tokens", "kl", "tokens_kept",
-        "tokens_last_layer", "flops_share", "kv_share", "vision_ms", "prefill_ms", "prefill_dense_ms", "decode_ms", "kv_bytes", "peak_bytes", "first_token_ms", "total_ms",
+        "tokens_last_layer", "flops_share", "kv_share", "reconstruction_loss", "vision_ms", "prefill_ms", "prefill_dense_ms", "decode_ms", "kv_bytes", "peak_bytes", "first_token_ms", "total_ms",
         "model", "data", "template", "image_aspect", "max_tokens",
     ];
 
@@ -19,7 +19,7 @@ internal static class AnswerColumns
     [
         policy, question.Id, question.Image, question.Kind ?? "", question.Question, question.Answer,
         answer.Text, Exact(answer.Score), Flag(answer.Agrees), $"{answer.Tokens}", Exact(answer.Divergence), Exact(answer.TokensKept),
-        $"{answer.TokensLastLayer}", Exact(answer.FlopsShare), Exact(answer.KvShare), Time(answer.Vision), Time(answer.Prefill),
+        $"{answer.TokensLastLayer}", Exact(answer.FlopsShare), Exact(answer.KvShare), Exact(answer.ReconstructionLoss), Time(answer.Vision), Time(answer.Prefill),
         Time(answer.DensePrefill), Time(answer.Decode), $"{answer.KvBytes}", $"{answer.PeakBytes}", Time(answer.FirstToken), Time(answer.Total),
         identity.Model, identity.Data, identity.Template, identity.Aspect, $"{identity.MaxTokens}",
     ];
@@ -49,6 +49,7 @@ internal static class AnswerColumns
             TokensLastLayer = row.Whole(),
             FlopsShare = row.Number(),
             KvShare = row.Number(),
+            ReconstructionLoss = row.Number(),
             Vision = row.Number(),
             Prefill = row.Number(),
             DensePrefill = row.Number(),

@@ -36,6 +36,9 @@ internal sealed record EvaluationAnswer
     /// <summary>Rows in the KV store after the prefill, as a share of dense; all layers together.</summary>
     public required double KvShare { get; init; }
 
+    /// <summary>What the visual rows that enter the decoder have lost (<see cref="VisualFeatures.LossIn"/>); not a number where it was not asked for.</summary>
+    public double ReconstructionLoss { get; init; } = double.NaN;
+
     /// <summary>Tower and projector, in milliseconds.</summary>
     public required double Vision { get; init; }
 

@@ -105,6 +105,7 @@ internal static class EvaluationReport
         json.WriteNumber("tokens_last_layer", score.Mean(answer => answer.TokensLastLayer));
         json.WriteNumber("flops_share", score.Mean(answer => answer.FlopsShare));
         json.WriteNumber("kv_share", score.Mean(answer => answer.KvShare));
+        WriteFinite(json, "reconstruction_loss", score.ReconstructionLoss);
         json.WriteNumber("kv_bytes", score.Mean(answer => answer.KvBytes));
         json.WriteNumber("peak_bytes", score.Answers.Select(answer => answer.PeakBytes).DefaultIfEmpty().Max());
         WriteFinite(json, "prefill_share", score.PrefillShare);
@@ -181,6 +182,8 @@ internal static class EvaluationReport
         yield return Row(scores, "after the last", score => Number(score.Mean(answer => answer.TokensLastLayer), "0.0"));
         yield return Row(scores, "prefill FLOPs", score => Sizes.Percent(score.Mean(answer => answer.FlopsShare)));
         yield return Row(scores, "KV rows", score => Sizes.Percent(score.Mean(answer => answer.KvShare)));
+        if (scores.Policies.Any(score => double.IsFinite(score.ReconstructionLoss)))
+            yield return Row(scores, "features lost", score => double.IsFinite(score.ReconstructionLoss) ? Sizes.Percent(score.ReconstructionLoss) : "–");
         yield return Row(scores, "KV store, MiB", score => Number(score.Mean(answer => answer.KvBytes) / 1048576, "0.0"));
         yield return Row(scores, "peak beside weights, MiB", score => Number(score.Answers.Select(answer => answer.PeakBytes).DefaultIfEmpty().Max() / 1048576.0, "0.0"));
         yield return Row(scores, "prefill / dense", score => Number(score.PrefillShare, "0.00"));

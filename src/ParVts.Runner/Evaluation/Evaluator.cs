@@ -8,7 +8,9 @@ namespace ParVts.Runner.Evaluation;
 /// <param name="MaxTokens">New tokens at most.</param>
 /// <param name="Template">The chat template.</param>
 /// <param name="Aspect">How a picture becomes square.</param>
-internal sealed record EvaluationSettings(IReadOnlyList<string> Policies, int MaxTokens, string Template, ImageAspect Aspect);
+/// <param name="Reconstruction">Measure how well the visual rows that enter the decoder stand for dense's; one more prefill a question and policy.</param>
+internal sealed record EvaluationSettings(
+    IReadOnlyList<string> Policies, int MaxTokens, string Template, ImageAspect Aspect, bool Reconstruction);
 
 /// <summary>
 /// Asks every question under every policy and, as the reference, under dense. One caller at a time.
@@ -21,6 +23,7 @@ internal sealed class Evaluator : IDisposable
     private readonly EvaluationData _data;
     private readonly QuestionPrompts _prompts;
     private readonly GenerationOptions _options;
+    private readonly bool _reconstruction;
     private readonly List<Session> _sessions = [];
     private readonly Session _dense;
     private readonly List<(string Policy, string FullName)> _policies = [];
@@ -35,6 +38,7 @@ internal sealed class Evaluator : IDisposable
         _prompts = prompts;
         _options = new GenerationOptions { MaxTokens = settings.MaxTokens, KeepLogits = true };
         _options.Validate();
+        _reconstruction = settings.Reconstruction;
         _dense = Open(Reference);
         foreach (string policy in settings.Policies)
             _policies.Add((policy, Open(policy).Policy));
@@ -101,6 +105,7 @@ internal sealed class Evaluator : IDisposable
         WarmUp(prompt, cancellation);
         var results = new Dictionary<Session, GenerationResult>();
         var kvBytes = new Dictionary<Session, long>();
+        var features = new Dictionary<Session, VisualFeatures>();
         foreach (Session session in Rotate(asked, number))
         {
             // What one question left in the cache must not change the next one's figures.
@@ -110,6 +115,8 @@ internal sealed class Evaluator : IDisposable
                 return;
             results.Add(session, result);
             kvBytes.Add(session, session.KeyValueBytes);
+            if (_reconstruction)
+                features.Add(session, Features(session, prompt));
         }
 
         table.Add(
@@ -117,7 +124,17 @@ internal sealed class Evaluator : IDisposable
             [.. missing.Select(session => (session.Policy, Judge(session)))]);
 
         EvaluationAnswer Judge(Session session) => EvaluationAnswer.Of(
-            _data.Benchmark.Score(question, results[session].Text), results[session], kvBytes[session], results[_dense]);
+            _data.Benchmark.Score(question, results[session].Text), results[session], kvBytes[session], results[_dense]) with
+        {
+            ReconstructionLoss = _reconstruction ? features[_dense].LossIn(features[session]) : double.NaN,
+        };
+    }
+
+    // In a run of its own: watching a prefill takes time, and keeps a GPU from running ahead.
+    private VisualFeatures Features(Session session, Prompt prompt)
+    {
+        session.Reset();
+        return VisualFeatures.During(session, () => session.Generate(prompt, _options with { MaxTokens = 1 }));
     }
 
     // The first run of all maps the weights in and compiles the code; it would count against whoever made it.

@@ -54,6 +54,10 @@ internal sealed record PolicyScore(
     /// </summary>
     public double PrefillShare => Answers.Sum(answer => answer.Prefill) / Answers.Sum(answer => answer.DensePrefill);
 
+    /// <summary>Mean loss of the visual features over the answers for which it was measured; not a number where there are none.</summary>
+    public double ReconstructionLoss =>
+        Answers.Select(answer => answer.ReconstructionLoss).Where(double.IsFinite).DefaultIfEmpty(double.NaN).Average();
+
     /// <summary>Accuracy by kind of question, in alphabetical order.</summary>
     public IEnumerable<(string Kind, double Accuracy, int Questions)> ByKind() =>
         Questions.Zip(ByQuestion)
