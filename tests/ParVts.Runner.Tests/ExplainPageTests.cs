@@ -28,12 +28,13 @@ public sealed class ExplainPageTests
 
     [TestCase("ParVts")]
     [TestCase("Pyramid")]
+    [TestCase("Merged")]
     [TestCase("Dense")]
     public void LoadsNothingAndSaysNothing(string sample)
     {
         string path = Open(Sample(sample));
-        Assert.That(Page.Find("#heat").Enabled, Is.EqualTo(sample != "Dense"), "there are scores to show");
-        if (sample != "Dense")
+        Assert.That(Page.Find("#heat").Enabled, Is.EqualTo(sample is "ParVts" or "Pyramid"), "there are scores of visual tokens to show");
+        if (Page.Find("#heat").Enabled)
             Page.Find("#heat").SendKeys(Keys.Space);
         Slide(Keys.ArrowRight, 4);
         using (Assert.EnterMultipleScope())
@@ -76,6 +77,7 @@ public sealed class ExplainPageTests
 
     [TestCase("ParVts")]
     [TestCase("Pyramid")]
+    [TestCase("Merged")]
     [TestCase("Dense")]
     public void EveryLayerShowsTheStatesOfTheTrace(string sample)
     {
@@ -89,6 +91,21 @@ public sealed class ExplainPageTests
                 + "return [...document.querySelectorAll('.token')].map(c => c.classList[1]).join(' ');",
                 layer);
             Assert.That(shown, Is.EqualTo(string.Join(' ', TokenStates.At(data, layer).Select(state => names[(int)state]))), $"layer {layer}");
+        }
+    }
+
+    [Test]
+    public void RowsThatAreNoPatchAreCounted()
+    {
+        Open(ExplainSample.Merged());
+        Page.Photograph("merged", wholePage: true);
+        int rows = 1 + ExplainSample.Dominant + ExplainSample.Contextual;
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(Cells("alive"), Is.EqualTo(ExplainSample.Dominant));
+            Assert.That(Page.Find("#layer-state").Text, Does.StartWith($"{rows} of 576 "));
+            Assert.That(Page.Find("#legend").Text, Does.Match($"no patch: merged, or the class token’s\\s+{1 + ExplainSample.Contextual}\\b"));
+            Assert.That(Page.Find("#events").Text, Does.Contain("Measure").And.Contain("Merge").And.Contain($"576 visual tokens become {rows}."));
         }
     }
 
@@ -246,6 +263,7 @@ public sealed class ExplainPageTests
     {
         "ParVts" => ExplainSample.ParVts(),
         "Pyramid" => ExplainSample.Pyramid(),
+        "Merged" => ExplainSample.Merged(),
         _ => ExplainSample.Dense(),
     };
 

@@ -12,6 +12,8 @@ internal static class ExplainSample
     public const int Tokens = Side * Side;
     public const int Kept = 128;
     public const int Migrate = 3;
+    public const int Dominant = 54;
+    public const int Contextual = 10;
 
     private const int Prefix = 35;
     private const int Text = 30;
@@ -70,6 +72,27 @@ internal static class ExplainSample
                 Select(16, second, first, [.. first.Select(token => scores[token])]),
                 new ScheduleEvent { Layer = 24, Kind = ScheduleEventKind.Leave, Kept = [], Note = "no token passed the exit threshold" },
             ],
+        };
+    }
+
+    /// <summary>VisionZip's way: a class token's row, patches and merged rows enter the decoder; what was ranked is no visual token.</summary>
+    public static ExplainData Merged()
+    {
+        int[] kept = [-1, .. Top(Scores(Tokens), Dominant), .. Enumerable.Repeat(-2, Contextual)];
+        int n = Prefix + kept.Length + Text;
+        return Base("visionzip:dominant=55,contextual=10", 1) with
+        {
+            Layers = [.. Enumerable.Range(0, Layers).Select(_ => Beside(Counts(n, Triangle(n), n), 1))],
+            Events =
+            [
+                Tower(ScheduleEventKind.Measure, "class token's attention, sum over heads"),
+                Tower(ScheduleEventKind.Merge, "contextual: cosine to the target joined"),
+            ],
+        };
+
+        ScheduleEvent Tower(ScheduleEventKind kind, string score) => new()
+        {
+            Layer = 0, Kind = kind, Kept = kept, Score = score, Margin = 4.3e-5, Ranked = [Tokens, Tokens + 3], Scores = [0.5f, 0.25f], Chosen = [Tokens],
         };
     }
 

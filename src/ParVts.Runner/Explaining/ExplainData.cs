@@ -107,5 +107,5 @@ internal sealed record ExplainLayer(long Rows, long Keys, long Pairs, long KvRow
 [JsonSerializable(typeof(ExplainData))]
 internal sealed partial class ExplainJson : JsonSerializerContext;
 
-/// <summary>An event's kind as the page knows it: <c>select</c>, <c>split</c>, <c>fuse</c>, <c>leave</c>.</summary>
+/// <summary>An event's kind as the page knows it: <c>select</c>, <c>split</c>, <c>fuse</c>, <c>leave</c>, <c>merge</c>, <c>measure</c>.</summary>
 internal sealed class ScheduleEventKindJson() : JsonStringEnumConverter<ScheduleEventKind>(JsonNamingPolicy.CamelCase);

@@ -12,7 +12,8 @@ const groups = {
   subject: 'path A, subject',
   rest: 'path B, rest',
   alive: 'alive',
-  gone: 'dropped',
+  merged: 'rows that are no patch: merged, or the class token’s',
+  gone: data.events.some(event => event.kind === 'merge') ? 'merged into others, or dropped' : 'dropped',
 };
 
 /** An element; children are elements or texts, and texts stay texts. */
@@ -35,6 +36,9 @@ function drawing(name, attributes, ...children) {
 
 const byId = id => document.getElementById(id);
 
+/** Of the rows that are left, those that are a patch of a picture; merged ones and a class token's have negative numbers. */
+const patches = kept => kept.filter(token => token >= 0);
+
 /** The group of every visual token at the entry of a layer. */
 function statesAt(layer) {
   const past = data.events.filter(event => event.layer <= layer);
@@ -46,7 +50,7 @@ function statesAt(layer) {
     else if (event.kind === 'fuse' || event.kind === 'leave') subject = null;
   }
   const kept = past[past.length - 1].kept;
-  for (const token of kept) states[token] = subject === null ? 'alive' : 'rest';
+  for (const token of patches(kept)) states[token] = subject === null ? 'alive' : 'rest';
   for (const token of subject ?? []) if (states[token] === 'rest') states[token] = 'subject';
   return states;
 }
@@ -56,15 +60,25 @@ const states = Array.from({ length: layers + 1 }, (_, layer) => statesAt(layer))
 
 /** How many tokens a group has. */
 function countGroups(of) {
-  const counts = { subject: 0, rest: 0, alive: 0, gone: 0 };
+  const counts = { subject: 0, rest: 0, alive: 0, merged: 0, gone: 0 };
   for (const state of of) counts[state]++;
   counts.here = of.length - counts.gone;
   return counts;
 }
 
+/** The same at a position of the slider, with the rows that are no patch. */
+function countAt(layer) {
+  const counts = countGroups(states[layer]);
+  const kept = data.events.findLast(event => event.layer <= layer)?.kept ?? [];
+  counts.merged = kept.length - patches(kept).length;
+  counts.here += counts.merged;
+  return counts;
+}
+
 /** The ranking that a layer's tokens come from: the last until then, else the first to come; null where nothing was ranked. */
 function rankingAt(layer) {
-  const ranked = data.events.filter(event => event.ranked.length > 0);
+  // What was measured, or compared for a merge, need not be visual tokens.
+  const ranked = data.events.filter(event => event.ranked.length > 0 && event.kind !== 'measure' && event.kind !== 'merge');
   const event = ranked.filter(past => past.layer <= layer).at(-1) ?? ranked[0];
   if (event === undefined) return null;
   event.ranking ??= rank(event);

@@ -5,7 +5,7 @@ const slider = byId('layer'), heat = byId('heat'), every = byId('every');
 
 function show(layer) {
   current.layer = layer;
-  const counts = countGroups(states[layer]);
+  const counts = countAt(layer);
   const said = counts.subject + counts.rest > 0
     ? `two paths: ${count(counts.subject)} + ${visualTokens(counts.rest)}`
     : `${count(counts.here)} of ${visualTokens(data.visual)} alive`;

@@ -150,8 +150,8 @@ function buildStrip() {
   const labels = [0, layers, ...changes].sort((a, b) => a - b);
   for (let layer = 0; layer <= layers; layer++) {
     const bar = element('div', { class: 'bar', 'data-layer': layer });
-    const counts = countGroups(states[layer]);
-    for (const group of ['rest', 'subject', 'alive']) {
+    const counts = countAt(layer);
+    for (const group of ['rest', 'subject', 'alive', 'merged']) {
       if (counts[group] === 0) continue;
       const part = element('div', { class: `part ${group}` });
       part.style.height = `${100 * counts[group] / Math.max(data.visual, 1)}%`;

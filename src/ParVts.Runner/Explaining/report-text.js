@@ -32,7 +32,7 @@ function buildHeader() {
 
 function buildTiles() {
   const [, , , kv, kvBytes, work] = columns;
-  const left = countGroups(states[layers]).here;
+  const left = countAt(layers).here;
   const same = data.answer === data.dense_answer;
   const speed = data.dense_prefill_ms / data.prefill_ms;
   byId('tiles').append(
@@ -51,7 +51,8 @@ function buildEvents() {
   let before = data.visual;
   for (const event of data.events) {
     list.append(buildEvent(event, before));
-    before = event.kept.length;
+    // Nothing leaves by being measured; in the vision tower all is told when its merges are done.
+    if (event.kind !== 'measure') before = event.kept.length;
   }
   if (data.events.length === 0) list.append(element('li', { class: 'nothing' }, 'Every visual token stays, in every layer.'));
 }
@@ -71,12 +72,12 @@ function buildEvent(event, before) {
 /** The tokens right after an event, though another may follow at the same layer. */
 function stateAfter(event) {
   const after = new Array(data.visual).fill('gone');
-  for (const token of event.kept) after[token] = event.kind === 'split' ? 'rest' : 'alive';
+  for (const token of patches(event.kept)) after[token] = event.kind === 'split' ? 'rest' : 'alive';
   for (const token of event.kind === 'split' ? event.subject ?? [] : []) after[token] = 'subject';
   return after;
 }
 
-const titleOf = event => ({ select: 'Select', split: 'Split', fuse: 'Fuse', leave: 'Leave' }[event.kind] ?? event.kind);
+const titleOf = event => ({ select: 'Select', split: 'Split', fuse: 'Fuse', leave: 'Leave', merge: 'Merge', measure: 'Measure' }[event.kind] ?? event.kind);
 
 function sentenceOf(event, before) {
   const kept = event.kept.length, left = before - kept, subject = event.subject?.length ?? 0;
@@ -84,6 +85,9 @@ function sentenceOf(event, before) {
     return `${visualTokens(subject)} take path A (subject), ${count(kept - subject)} take path B (rest). None leaves yet.`;
   if (event.kind === 'fuse')
     return `The two paths become one. ${visualTokens(kept)} of path A stay, ${count(left)} of path B leave.`;
+  if (event.kind === 'merge')
+    return left === 0 ? `${visualTokens(kept)} are left when all of its merges are done.` : `${visualTokens(before)} become ${count(kept)}.`;
+  if (event.kind === 'measure') return 'Nothing leaves by this: later decisions rest on it.';
   if (kept === 0) return `All ${visualTokens(before)} leave.`;
   if (left === 0) return `All ${visualTokens(before)} stay.`;
   return `${count(kept)} of ${visualTokens(before)} stay (${percent(kept / before)}), ${count(left)} leave.`;
