@@ -237,7 +237,7 @@ public sealed partial class Session
         int images = NewImages(prompt, cached);
         _state.Begin(_trace, before, cached, prompt.Length - cached, images, CollectionsMarshal.AsSpan(_labels));
         foreach (ScheduleEvent done in _visionState.Events)
-            _trace.Add(done with { Kept = [.. Enumerable.Range(0, _labels.Count)] });
+            _trace.Add(done with { Kept = [.. Enumerable.Range(0, _labels.Count)], Note = images > 1 ? done.Note : null });
         _run.Prefill(_policy, _state, _trace, progress, Sink, stop);
         foreach (int id in prompt.Ids[cached..])
             _cachedIds.Add(id);

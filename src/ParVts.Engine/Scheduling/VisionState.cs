@@ -92,6 +92,7 @@ public sealed class VisionState
             Ranked = ranked.ToArray(),
             Scores = scores.ToArray(),
             Chosen = chosen.ToArray(),
+            Note = $"picture {Image + 1}",
         });
 
     /// <summary>What was recorded for the pictures of this prefill.</summary>

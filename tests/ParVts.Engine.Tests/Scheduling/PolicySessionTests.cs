@@ -78,6 +78,17 @@ public class PolicySessionTests
             Assert.That(perImage, Is.All.EqualTo(5));
     }
 
+    [TestCase(1)]
+    [TestCase(3)]
+    public void What_was_done_in_the_tower_is_said_of_its_picture(int images)
+    {
+        using var model = new TinyModel(14);
+        ScheduleTrace trace = model.Run(model.Prompt(images), "tome:merge=1").Result.Trace;
+        string?[] notes = [.. trace.Events.Select(done => done.Note).Distinct()];
+        string?[] pictures = [.. Enumerable.Range(1, images).Select(image => $"picture {image}")];
+        Assert.That(notes, Is.EqualTo(images > 1 ? pictures : [null]));
+    }
+
     [Test]
     public void Auto_fills_whole_tiles_of_the_device()
     {
