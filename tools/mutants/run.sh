@@ -46,6 +46,7 @@ mutant() {
             verdict=killed
         fi
         mv kept "$file"
+        touch "$file" # newer than what was built of the mutant, or the next build would leave that as it is
     fi
     [ "$verdict" = killed ] || survivors=$((survivors + 1))
     echo "${verdict//\*/}: $name" >&2

@@ -73,6 +73,17 @@ public class PolicyStringTests
         }
     }
 
+    [TestCase(32, "31/29/30/28/0/26/27/25/24/22/23/21/2/3/20/18/17/12/19")]
+    [TestCase(64, "62/58/60/56/0/52/54/50/48/44/46/42/4/6/40/36/34/24/38")]
+    [TestCase(8, "7/0/6/5/1")]
+    [TestCase(1, "0")]
+    public void A_published_ranking_keeps_its_share_of_the_layers(int layers, string scaled)
+    {
+        VisualTokenPolicy made = PolicyRegistry.Create("shortv");
+        made.Bind(new PolicyModel(layers, 48));
+        Assert.That(made.Name, Is.EqualTo($"shortv:layers={scaled}"));
+    }
+
     [TestCase("fasv", "there is no policy 'fasv'; there are: dense, parvts,")]
     [TestCase("parvts:kep=3", "no parameter 'kep'; it takes keep (a count of at least 1")]
     [TestCase("parvts:keep", "has no value; write keep=")]

@@ -50,11 +50,15 @@ internal sealed class LayersParameter
     public override string ToString() => string.Join('/', Values.Select(layer => layer.ToString(CultureInfo.InvariantCulture)));
 
     /// <summary>Scales a default; refuses a layer that the model does not have.</summary>
-    public void Bind(PolicyModel model)
+    /// <param name="model">The model.</param>
+    /// <param name="byRank">The list is a ranking: a scaled one has as large a share of the layers as the published one, the first of it.</param>
+    public void Bind(PolicyModel model, bool byRank = false)
     {
         int[] published = Written();
-        int[] scaled = _parameters.IsGiven(_name) ? published : [.. published.Select(layer => Scale(layer, model.Layers))];
-        Places = [.. Enumerable.Range(0, scaled.Length).Where(place => Array.IndexOf(scaled, scaled[place]) == place)];
+        bool given = _parameters.IsGiven(_name);
+        int[] scaled = given ? published : [.. published.Select(layer => Scale(layer, model.Layers))];
+        int most = given || !byRank ? scaled.Length : (int)Math.Round((double)published.Length * model.Layers / PublishedLayers);
+        Places = [.. Enumerable.Range(0, scaled.Length).Where(place => Array.IndexOf(scaled, scaled[place]) == place).Take(most)];
         Values = [.. Places.Select(place => scaled[place])];
         foreach (int layer in Values)
         {

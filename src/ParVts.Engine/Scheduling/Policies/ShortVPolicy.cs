@@ -38,7 +38,7 @@ internal sealed class ShortVPolicy : VisualTokenPolicy
                   and text rows only.
                 - The default is the published set for a 7B model of 32 layers, the least important layer first.
                 """,
-            Ours = "How that set scales to another depth: each layer in proportion, those that coincide once.",
+            Ours = "How that set scales to another depth: each layer in proportion, those that coincide once, and of them the first 19/32 of the depth.",
             Licence = "the authors' code: Apache-2.0",
             Checked = "the authors' code: same choices, rows and logits",
         },
@@ -54,7 +54,7 @@ internal sealed class ShortVPolicy : VisualTokenPolicy
 
     public override IReadOnlyList<PolicySpan> Spans => [.. _layers.Values.Select(layer => new PolicySpan(layer, layer + 1, PolicyEffect.View))];
 
-    public override void Bind(PolicyModel model) => _layers.Bind(model);
+    public override void Bind(PolicyModel model) => _layers.Bind(model, byRank: true);
 
     public override void BeforeLayer(ScheduleState state)
     {
@@ -66,7 +66,7 @@ internal sealed class ShortVPolicy : VisualTokenPolicy
     private static string WriteLayers(PolicyBudget budget)
     {
         var layers = new LayersParameter(budget.Given, "shortv", "layers", minimum: 0, ascending: false);
-        layers.Bind(budget.Model);
+        layers.Bind(budget.Model, byRank: true);
         int frozen = Math.Max(1, (int)Math.Round((1 - budget.Share) * layers.Values.Length));
         return "layers=" + string.Join('/', layers.Values.Take(frozen));
     }
