@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace ParVts.Engine.Scheduling;
 
 /// <summary>What a row is, in the words of SCHEDULES.md: <c>s</c> prefix rows, <c>N</c> visual rows, <c>m</c> text rows.</summary>
@@ -73,6 +75,12 @@ public sealed class RowBatch
 
     /// <summary>Each row's path.</summary>
     public ReadOnlySpan<RowPath> Paths => _paths.AsSpan(0, Count);
+
+    /// <summary>Two paths run side by side.</summary>
+    internal bool HasTwoPaths => FirstOf(RowPath.Rest) >= 0;
+
+    /// <summary>The first row of a path, or −1.</summary>
+    internal int FirstOf(RowPath path) => MemoryMarshal.Cast<RowPath, byte>(Paths).IndexOf((byte)path);
 
     /// <summary>Rotary positions [R, 3]: temporal, height, width.</summary>
     public ReadOnlySpan<int> Rope

@@ -35,7 +35,7 @@ public sealed partial class ScheduleState
     /// <exception cref="PolicyException">Two paths are running.</exception>
     public void FreezeVisual(bool giveKeys = true, bool blindPrefix = false)
     {
-        if (Rows.Paths.Contains(RowPath.Rest))
+        if (Rows.HasTwoPaths)
             throw new PolicyException($"a policy freezes visual rows at layer {Layer}, where two paths are running");
         _freeze = true;
         FrozenGiveKeys = giveKeys;

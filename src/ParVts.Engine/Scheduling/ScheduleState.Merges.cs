@@ -26,7 +26,7 @@ public sealed partial class ScheduleState
         map.Check(visual);
         if (map.Sources.Length > visual)
             throw new PolicyException($"a policy merges {visual} visual rows with {map.Sources.Length} entries; each row may be used once");
-        if (labels.Length != map.Rows || Rows.Paths.Contains(RowPath.Rest))
+        if (labels.Length != map.Rows || Rows.HasTwoPaths)
             throw new PolicyException($"a policy merges {visual} visual rows into {map.Rows} with {labels.Length} labels, or while two paths are running");
         var places = new List<int>(visual);
         for (int row = 0; row < Rows.Count; row++)

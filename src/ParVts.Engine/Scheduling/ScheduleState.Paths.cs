@@ -134,7 +134,7 @@ public sealed partial class ScheduleState
     private void SplitRows(ReadOnlySpan<int> subject)
     {
         int visual = Rows.CountOf(RowRole.Visual);
-        if (subject.Length >= visual || Rows.Paths.Contains(RowPath.Rest))
+        if (subject.Length >= visual || Rows.HasTwoPaths)
             throw new PolicyException($"a policy splits {visual} visual tokens into {subject.Length} and none, or splits twice");
         for (int i = 1; i < subject.Length; i++)
         {

@@ -53,7 +53,7 @@ public sealed partial class ScheduleState
     /// <exception cref="PolicyException">Two paths are running, or another policy has replaced the plan.</exception>
     public void SetRanges(AddKeyRanges add)
     {
-        if (Rows.Paths.Contains(RowPath.Rest))
+        if (Rows.HasTwoPaths)
             throw new PolicyException($"a policy changes who sees whom in layer {Layer}, where two paths are running");
         if (_ranges is not null)
             throw new PolicyException($"two policies change who sees whom in layer {Layer}");
@@ -81,7 +81,7 @@ public sealed partial class ScheduleState
     private void SetCausalPlan()
     {
         int cached = CachedRows;
-        int rest = Rows.Paths.IndexOf(RowPath.Rest);
+        int rest = Rows.FirstOf(RowPath.Rest);
         if (rest < 0)
         {
             Plan.SetCausal(Rows.Count, cached);
@@ -89,7 +89,7 @@ public sealed partial class ScheduleState
         }
 
         // Path A is contiguous with the prefix before it; path B sees the prefix and itself.
-        int prefix = Rows.Paths.IndexOf(RowPath.Subject);
+        int prefix = Rows.FirstOf(RowPath.Subject);
         prefix = prefix < 0 ? rest : prefix;
         Plan.Clear();
         Plan.AddSegment(0, rest);

@@ -198,7 +198,7 @@ public sealed partial class ScheduleState
         _stored[Layer] = KeyCount;
 
         // What stays of it when paths are fused: all that lies before the second path.
-        int rest = Rows.Paths.IndexOf(RowPath.Rest);
+        int rest = Rows.FirstOf(RowPath.Rest);
         _kept[Layer] = rest < 0 ? KeyCount : rest;
         _visualStored[Layer] = [.. Enumerable.Range(0, KeyCount).Where(key => KeyRole(key) == RowRole.Visual)];
     }
