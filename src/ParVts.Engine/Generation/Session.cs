@@ -84,13 +84,24 @@ public sealed partial class Session : IDisposable
     public Action<GenerationProgress>? Progress { get; set; }
 
     /// <summary>Changes the policy; the cache, which another policy filled, is emptied.</summary>
-    /// <exception cref="PolicyException">The policy string is wrong.</exception>
-    public void SetPolicy(string policy)
+    /// <exception cref="PolicyException">The policy string is wrong, or does not fit the model.</exception>
+    public void SetPolicy(string policy) => SetPolicy(PolicyRegistry.Create(policy));
+
+    /// <summary>The same with a policy of the host's own, which serves this session alone from then on.</summary>
+    /// <exception cref="PolicyException">It does not fit the model.</exception>
+    public void SetPolicy(VisualTokenPolicy policy)
     {
-        VisualTokenPolicy made = PolicyRegistry.Create(policy);
-        _engine.Bind(made);
+        ArgumentNullException.ThrowIfNull(policy);
+        _engine.Bind(policy);
         Reset();
-        _policy = made;
+        _policy = policy;
+    }
+
+    /// <summary>Rows that each layer's KV cache holds.</summary>
+    public int[] KeyValueLengths()
+    {
+        using Lease lease = Enter();
+        return CachedTurns.Lengths(_run.Kv);
     }
 
     /// <summary>Empties the cache.</summary>
