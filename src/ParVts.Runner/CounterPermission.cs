@@ -42,7 +42,9 @@ internal sealed record CounterPermission(bool? IsPermitted, string Explanation)
                 return new CounterPermission(true, "for every user");
         }
 
-        ulong.TryParse(Field(status ?? "", "CapEff"), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out ulong capabilities);
+        // What cannot be read is not held.
+        if (!ulong.TryParse(Field(status ?? "", "CapEff"), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out ulong capabilities))
+            capabilities = 0;
         if ((capabilities & Administrator) != 0)
             return new CounterPermission(true, "as administrator (CAP_SYS_ADMIN); other users may not");
         string remedy = "run as root; in a container, start it with --cap-add=SYS_ADMIN; or for every user: "

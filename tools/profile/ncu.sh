@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Measures kernels of a run with Nsight Compute, the steady part alone, and prints them beside the limits (docs/profiling.md). Needs a GPU.
 set -euo pipefail
+root='' parvts=() run_options=()
+# shellcheck source=tools/profile/presets.sh
 . "$(dirname "${BASH_SOURCE[0]}")/presets.sh"
 
 usage() {
@@ -21,16 +23,11 @@ TEXT
 case $1 in -h | --help | help) usage; exit ;; esac
 name=$1
 shift
-filter=()
+preset=$name
 case $name in
-    prefill | parvts | decode)
-        preset "$name"
-        filter=(--nvtx --nvtx-include "ParVts@steady/$range/")
-        ;;
-    *)
-        preset decode
-        filter=(--kernel-name "$name")
-        ;;
+    prefill | parvts) filter=(--nvtx --nvtx-include "ParVts@steady/prefill/") ;;
+    decode) filter=(--nvtx --nvtx-include "ParVts@steady/decode/") ;;
+    *) preset=decode filter=(--kernel-name "$name") ;;
 esac
 out=$root/artifacts/profile/ncu-$name
 count=400
@@ -47,14 +44,13 @@ while [ $# -gt 0 ]; do
 done
 command -v ncu >/dev/null || die "there is no ncu: install Nsight Compute ('parvts doctor' says whether its counters are permitted)"
 find_parvts
-want_question "$@"
+# Once is enough: every kernel is run several times over, for a few counters each time.
+fill "$preset" --repeat 1 --no-graphs --profile-kernels "$@"
 
 mkdir -p "$(dirname "$out")"
-
-# Once is enough: every kernel is run several times over, for a few counters each time.
 ncu --profile-from-start off "${filter[@]}" --launch-count "$count" --force-overwrite --import-source yes --export "$out" \
     --section SpeedOfLight --section MemoryWorkloadAnalysis --section ComputeWorkloadAnalysis --section LaunchStats --section Occupancy \
     --section SourceCounters --metrics dram__bytes.sum,gpu__time_duration.sum \
-    "${parvts[@]}" run "${run_options[@]}" --repeat 1 --no-graphs --profile-kernels "$@" >&2
+    "${parvts[@]}" run "${run_options[@]}" >&2
 ncu --import "$out.ncu-rep" --csv --page raw >"$out.csv"
 python3 "$root/tools/profile/report.py" --ncu "$out.csv" "${peak[@]}"

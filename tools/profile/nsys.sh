@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Records a run with Nsight Systems, the steady part alone, and prints where its time went (docs/profiling.md).
 set -euo pipefail
+root='' parvts=() run_options=()
+# shellcheck source=tools/profile/presets.sh
 . "$(dirname "${BASH_SOURCE[0]}")/presets.sh"
 
 usage() {
@@ -20,7 +22,6 @@ TEXT
 [ $# -gt 0 ] || { usage >&2; exit 2; }
 case $1 in -h | --help | help) usage; exit ;; esac
 name=$1
-preset "$name"
 shift
 out=$root/artifacts/profile/nsys-$name
 graphs=
@@ -38,9 +39,9 @@ done
 [ -n "$nsys" ] || nsys=$(command -v nsys || true)
 [ -n "$nsys" ] || nsys=$("$root/tools/profile/get-nsys.sh" --where) || die "there is no nsys: install Nsight Systems, or run tools/profile/get-nsys.sh"
 find_parvts
-want_question "$@"
+fill "$name" "$@"
 
-options=(--trace=cuda,nvtx,cublas --sample=none --cpuctxsw=none --force-overwrite=true --output "$out")
+options=("--trace=cuda,nvtx,cublas" --sample=none --cpuctxsw=none --force-overwrite=true --output "$out")
 if [ "$name" != run ]; then
     # The range is there on every device; cuProfilerStart, which stands beside it, on a GPU alone.
     options+=(--capture-range=nvtx --nvtx-capture=steady@ParVts --capture-range-end=stop)
@@ -48,12 +49,12 @@ fi
 if [ -n "$graphs" ]; then
     options+=(--cuda-graph-trace=node)
 else
-    run_options+=(--no-graphs)
+    want --no-graphs
 fi
 
 mkdir -p "$(dirname "$out")"
 rm -f "$out.nsys-rep" "$out.sqlite"
-"$nsys" profile "${options[@]}" "${parvts[@]}" run "${run_options[@]}" --json "$@" | tee "$out.log" >&2
+"$nsys" profile "${options[@]}" "${parvts[@]}" run "${run_options[@]}" --json | tee "$out.log" >&2
 
 # nsys speaks on standard output too; the runner's object is a line of its own.
 grep '^{' "$out.log" >"$out.json"

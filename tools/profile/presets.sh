@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034 # the scripts that read this file use what it sets
 # What nsys.sh and ncu.sh have in common: which program, what it is asked, which part of it is measured.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -16,22 +17,27 @@ find_parvts() {
     fi
 }
 
-# preset NAME: sets run_options, and the range that Nsight Compute looks into.
-preset() {
-    case $1 in
-        run) run_options=() range= ;;
-        prefill) run_options=(--max-tokens 1 --warm-up 2 --repeat 5) range=prefill ;;
-        decode) run_options=(--max-tokens 33 --ignore-eos --warm-up 1) range=decode ;;
-        parvts) run_options=(--max-tokens 1 --warm-up 2 --repeat 5 --policy parvts) range=prefill ;;
-        *) die "there is no preset '$1'; there are: run, prefill, decode, parvts" 2 ;;
+# fill PRESET OPTION...: sets run_options to the caller's options and to what the preset adds, where the caller does not say otherwise.
+fill() {
+    local name=$1 demo=$root/tests/data/demo-model
+    shift
+    run_options=("$@")
+    case $name in
+        run) ;;
+        prefill) want --max-tokens 1 && want --warm-up 2 && want --repeat 5 ;;
+        decode) want --max-tokens 33 && want --ignore-eos && want --warm-up 1 ;;
+        parvts) want --policy parvts && want --max-tokens 1 && want --warm-up 2 && want --repeat 5 ;;
+        *) die "there is no preset '$name'; there are: run, prefill, decode, parvts" 2 ;;
     esac
+    has --model || run_options+=(--model "$demo/model" --image "$demo/eval/images/0000.png" --prompt "how many objects are there?")
 }
 
-# Where the caller asks nothing of his own: the demo model, a picture, a question.
-want_question() {
-    local demo=$root/tests/data/demo-model option
-    for option in "$@"; do
-        case $option in --model | --model=*) return ;; esac
+has() {
+    local option
+    for option in "${run_options[@]}"; do
+        case $option in "$1" | "$1="*) return 0 ;; esac
     done
-    run_options+=(--model "$demo/model" --image "$demo/eval/images/0000.png" --prompt "how many objects are there?")
+    return 1
 }
+
+want() { has "$1" || run_options+=("$@"); }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tables of a profile: time by range (phase, layer with its policy stage) and by kernel, beside what is known of the limit.
 
-    report.py PROFILE [--run run.json] [--ncu kernels.csv] [--peak-tflops T] [--peak-gbs G] [--csv]
+    report.py [PROFILE] [--run run.json] [--ncu kernels.csv] [--peak-tflops T] [--peak-gbs G] [--csv]
 
 PROFILE is what Nsight Systems wrote (.nsys-rep, or its export .sqlite), or the file of 'parvts run --profile' (.json).
 --run    the object that 'parvts run --json' printed for the same command: FLOPs of each layer of the prefill
@@ -249,24 +249,28 @@ def write(table, as_csv):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("profile")
+    parser.add_argument("profile", nargs="?")
     parser.add_argument("--run")
     parser.add_argument("--ncu")
     parser.add_argument("--peak-tflops", type=float)
     parser.add_argument("--peak-gbs", type=float)
     parser.add_argument("--csv", action="store_true")
     options = parser.parse_args()
+    sys.stdout.reconfigure(encoding="utf-8")
     try:
-        ranges, work = read_profile(options.profile)
+        ranges, work = read_profile(options.profile) if options.profile else ([], [])
         run = json.load(open(options.run, encoding="utf-8")) if options.run else None
         ncu = read_ncu(options.ncu) if options.ncu else {}
     except (OSError, ValueError, KeyError, sqlite3.Error, subprocess.CalledProcessError) as error:
         sys.exit(f"report.py: {error}")
-    if not ranges:
+    if not options.profile and not ncu:
+        sys.exit("report.py: give a profile, or --ncu with kernels in it (--help)")
+    if options.profile and not ranges:
         sys.exit(f"report.py: {options.profile} holds no ranges of '{DOMAIN}'")
     lines, places = nest(ranges)
     launch(places, work)
-    write(range_table(lines, run, options.peak_tflops, bool(work)), options.csv)
+    if lines:
+        write(range_table(lines, run, options.peak_tflops, bool(work)), options.csv)
     if work or ncu:
         write(kernel_table(work, ncu, options.peak_gbs), options.csv)
 

@@ -95,6 +95,8 @@ class ReportTests(unittest.TestCase):
                 [names, ["", "", "Mbyte", "usecond", "%"], ["0", "matmul(Params)", "1,200.5", "500", "30"], ["1", "matmul(Params)", "1,199.5", "500", "50"]]
             )
         (_, kernels), _ = self.report(self.sqlite(device=False), "--ncu", path, "--peak-gbs", "4800", "--csv")
+        (alone,), _ = self.report("--ncu", path, "--peak-gbs", "4800", "--csv")
+        self.assertEqual(alone, kernels)
         self.assertEqual(kernels[1], ["matmul", "2", "1.000", "100 %", "500.0", "2400", "50 %", "-", "-", "40 %"])
 
     def test_the_runners_own_file(self):

@@ -57,7 +57,7 @@ public sealed class ProfileRangesTests
             }
 
             foreach (ProfileRange vision in all.Where(range => range.Name == "vision"))
-                Assert.That(all.Count(range => Within(range, vision) && range.Name.StartsWith("block ", StringComparison.Ordinal)), Is.EqualTo(3));
+                Assert.That(all.Count(range => Within(range, vision) && range.Name.StartsWith("block ", StringComparison.Ordinal)), Is.EqualTo(2), "the last block gives nothing to the projector");
             Assert.That(all.Where(range => range.Name == "project").Select(range => range.Count), Is.All.EqualTo(model.Visual));
         }
     }
@@ -69,7 +69,7 @@ public sealed class ProfileRangesTests
         var recorder = new ProfileRecorder();
         Generate(model, new EngineOptions { Threads = 2, Profile = recorder }, "tome:merge=4");
         long[] rows = [.. recorder.Ranges.Where(range => range.Name.StartsWith("block ", StringComparison.Ordinal)).Select(range => range.Count)];
-        Assert.That(rows, Is.EqualTo(new long[] { 37, 33, 29 }));
+        Assert.That(rows, Is.EqualTo(new long[] { 37, 33 }));
     }
 
     [Test]
