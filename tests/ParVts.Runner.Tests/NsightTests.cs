@@ -96,7 +96,7 @@ public sealed partial class NsightTests
     // The report's lines, as paths: "steady/prefill/layer 0 paths".
     private static Range[] Ranges(string sqlite)
     {
-        Outcome report = Tools.RunPython(Tools.Find("profile/report.py"), sqlite, "--csv");
+        Outcome report = Tools.RunPython(Tools.Find("profile/report.py"), sqlite, "--csv", "--all");
         Assert.That(report.Code, Is.Zero, report.Errors);
         var around = new Stack<string>();
         var ranges = new List<Range>();

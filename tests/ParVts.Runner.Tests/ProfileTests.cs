@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text;
 using System.Text.Json;
 
 namespace ParVts.Runner.Tests;
@@ -47,6 +48,29 @@ public sealed class ProfileTests
             Assert.That(measured.Count(e => e.Name == "sample"), Is.EqualTo(answers * json.GetProperty("tokens").GetArrayLength()));
             Assert.That(measured.Count(e => e.Name == "decode"), Is.EqualTo(answers * (json.GetProperty("tokens").GetArrayLength() - 1)));
         }
+    }
+
+    // What dotnet-trace does, too, from outside.
+    [Test]
+    public void TheRuntimesOwnTraceHoldsTheRanges()
+    {
+        string file = Path.Combine(DemoModel.Scratch, "ranges.nettrace");
+        DemoQuestion question = DemoModel.Question("presence");
+        var environment = new Dictionary<string, string>
+        {
+            ["DOTNET_EnableEventPipe"] = "1",
+            ["DOTNET_EventPipeConfig"] = "ParVts:FFFFFFFFFFFFFFFF:4",
+            ["DOTNET_EventPipeOutputPath"] = file,
+        };
+        Outcome outcome = Tools.Run(Tools.Require("dotnet"), environment,
+        [
+            Path.Combine(AppContext.BaseDirectory, "parvts.dll"), "run", "--model", DemoModel.Model, "--image", question.Image, "--prompt", question.Text,
+            "--policy", "vtw:layer=1", "--device", "cpu",
+        ]);
+        Assert.That(outcome.Code, Is.Zero, outcome.Errors);
+        byte[] trace = File.ReadAllBytes(file);
+        foreach (string name in new[] { "RangeStart", "RangeStop", "load", "vision", "prefill", "layer 1 leave", "decode", "sample" })
+            Assert.That(trace.AsSpan().IndexOf(Encoding.Unicode.GetBytes(name + '\0')), Is.Positive, name);
     }
 
     [TestCase("--repeat", "0")]

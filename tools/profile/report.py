@@ -7,8 +7,10 @@ PROFILE is what Nsight Systems wrote (.nsys-rep, or its export .sqlite), or the 
 --run    the object that 'parvts run --json' printed for the same command: FLOPs of each layer of the prefill
 --ncu    what 'ncu --csv --page raw' printed: bytes moved and shares of the hardware's own limits, kernel by kernel
 --peak-* the machine's limits, measured or from its data sheet; without them no share of a limit is stated
+--all    also 'policy N' where the policy decides in no time
 
-What is not known stands as '-': nothing is estimated. A range's device time is that of the kernels and graphs that were launched in it.
+What is not known stands as '-': nothing is estimated. A range's device time is that of the kernels and graphs that were launched in it. Where a GPU
+computes, real or simulated, host times are those of queueing, so rates are stated from device times alone; on the CPU, from the host's.
 """
 
 import argparse
@@ -28,6 +30,7 @@ DOMAIN = "ParVts"
 PUSH_POP = 59  # NvtxPushPopRange in NVTX_EVENTS
 DOMAIN_CREATE = 75  # NvtxDomainCreate
 UNKNOWN = "-"
+NO_TIME = 0.05  # milliseconds
 
 Range = collections.namedtuple("Range", "name begin end rows thread")  # nanoseconds
 Work = collections.namedtuple("Work", "name begin end launched thread")  # on the device, and when and where it was launched
@@ -185,13 +188,15 @@ def percent(value):
     return UNKNOWN if value is None else f"{100 * value:.0f} %"
 
 
-def range_table(lines, run, peak_tflops, on_device):
+def range_table(lines, run, peak_tflops, traced):
+    on_cpu = bool(run) and run.get("device") == "cpu"
     yield ["range", "times", "rows", "host ms", "device ms", "GFLOP", "TFLOP/s", "of the limit"]
     for line in lines:
         flops = flops_of(line.path, run)
         host = statistics.median(line.times)
-        device = line.device / len(line.times) if on_device else None
-        rate = flops / (device or host) / 1e9 if flops and (device or not on_device) else None
+        device = line.device / len(line.times) if traced else None
+        computing = host if on_cpu else device
+        rate = flops / computing / 1e9 if flops and computing else None
         yield [
             "\u00a0" * 2 * (len(line.path) - 1) + line.path[-1],
             str(len(line.times)),
@@ -255,6 +260,7 @@ def main():
     parser.add_argument("--peak-tflops", type=float)
     parser.add_argument("--peak-gbs", type=float)
     parser.add_argument("--csv", action="store_true")
+    parser.add_argument("--all", action="store_true")
     options = parser.parse_args()
     sys.stdout.reconfigure(encoding="utf-8")
     try:
@@ -269,6 +275,8 @@ def main():
         sys.exit(f"report.py: {options.profile} holds no ranges of '{DOMAIN}'")
     lines, places = nest(ranges)
     launch(places, work)
+    if not options.all:
+        lines = [line for line in lines if not line.path[-1].startswith("policy ") or statistics.median(line.times) >= NO_TIME]
     if lines:
         write(range_table(lines, run, options.peak_tflops, bool(work)), options.csv)
     if work or ncu:

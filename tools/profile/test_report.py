@@ -59,10 +59,10 @@ class ReportTests(unittest.TestCase):
         base.close()
         return path
 
-    def run_json(self):
+    def run_json(self, device="cuda:0"):
         path = self.path("run.json")
         with open(path, "w", encoding="utf-8") as file:
-            json.dump({"trace": {"flops_by_layer": [4_000_000_000, 3_000_000_000]}}, file)
+            json.dump({"device": device, "trace": {"flops_by_layer": [4_000_000_000, 3_000_000_000]}}, file)
         return path
 
     def test_kernels_count_for_the_ranges_that_launched_them(self):
@@ -82,9 +82,15 @@ class ReportTests(unittest.TestCase):
         self.assertEqual(ranges[2], ["  layer 0 paths", "2", "700", "9.000", "4.000", "-", "-", "-"])
         self.assertEqual(kernels[1][5:], ["-"] * 5)
 
-    def test_without_a_device_the_host_is_what_computes(self):
-        (ranges,), _ = self.report(self.sqlite(device=False), "--run", self.run_json(), "--csv")
+    def test_on_the_cpu_the_host_is_what_computes(self):
+        (ranges,), _ = self.report(self.sqlite(device=False), "--run", self.run_json("cpu"), "--csv")
         self.assertEqual(ranges[2], ["  layer 0 paths", "2", "700", "9.000", "-", "4.000", "0.444", "-"])
+
+    def test_queueing_is_not_computing(self):
+        profile = self.sqlite(device=False)
+        for device in ("sim", "cuda:0"):
+            (ranges,), _ = self.report(profile, "--run", self.run_json(device), "--csv")
+            self.assertEqual(ranges[2], ["  layer 0 paths", "2", "700", "9.000", "-", "4.000", "-", "-"])
 
     def test_counters_are_set_against_the_limit(self):
         path = self.path("kernels.csv")
@@ -106,11 +112,15 @@ class ReportTests(unittest.TestCase):
             {"name": "decode", "ph": "X", "ts": 10, "dur": 5, "pid": 1, "tid": 1, "args": {"rows": 63}},
             {"name": "layer 0", "ph": "X", "ts": 11, "dur": 2, "pid": 1, "tid": 1, "args": {"rows": 1}},
             {"name": "decode", "ph": "X", "ts": 20, "dur": 7, "pid": 1, "tid": 1, "args": {"rows": 64}},
+            {"name": "policy 3", "ph": "X", "ts": 40, "dur": 49, "pid": 1, "tid": 1, "args": {"rows": 64}},
+            {"name": "policy 4", "ph": "X", "ts": 140, "dur": 50, "pid": 1, "tid": 1, "args": {"rows": 64}},
         ]
         with open(path, "w", encoding="utf-8") as file:
             json.dump({"traceEvents": events}, file)
         (ranges,), _ = self.report(path, "--csv")
-        self.assertEqual([row[:4] for row in ranges[1:]], [["decode", "2", "63 to 64", "0.006"], ["  layer 0", "1", "1", "0.002"]])
+        self.assertEqual([row[:4] for row in ranges[1:]], [["decode", "2", "63 to 64", "0.006"], ["  layer 0", "1", "1", "0.002"], ["policy 4", "1", "64", "0.050"]])
+        (everything,), _ = self.report(path, "--csv", "--all")
+        self.assertEqual([row[0] for row in everything[1:]], ["decode", "  layer 0", "policy 3", "policy 4"])
 
     def test_a_profile_without_ranges_is_an_error(self):
         path = self.path("empty.sqlite")

@@ -58,37 +58,26 @@ internal sealed class ProfileOptions
     public GenerationResult Generate(ParseResult parse, Request request, Session session, TextSink? onText)
     {
         int warmUp = parse.GetValue(_warmUp);
-        int repeat = parse.GetValue(_repeat);
-        if (warmUp > 0)
-        {
-            using ProfileRanges.Scope unseen = request.Engine.Ranges.Begin(WarmUp, warmUp);
-            for (int i = 0; i < warmUp; i++)
-            {
-                GenerationResult result = Answering.Generate(session, request.Prompt, request.Options);
-                if (result.Finish == FinishReason.Cancelled)
-                    return result;
-                session.Reset();
-            }
-        }
+        if (warmUp > 0 && Answer(request, session, WarmUp, warmUp) is { Finish: FinishReason.Cancelled } cut)
+            return cut;
 
-        // The device's profilers wait for this call, the others for the range.
+        // The device's profilers wait for these calls, the others for the range. After an error the device may take no more calls.
         session.Device.Profile(true);
-        try
-        {
-            using ProfileRanges.Scope seen = request.Engine.Ranges.Begin(Steady, repeat);
-            for (int i = 1; i < repeat; i++)
-            {
-                GenerationResult result = Answering.Generate(session, request.Prompt, request.Options);
-                if (result.Finish == FinishReason.Cancelled)
-                    return result;
-                session.Reset();
-            }
+        GenerationResult result = Answer(request, session, Steady, parse.GetValue(_repeat), onText);
+        session.Device.Profile(false);
+        return result;
+    }
 
-            return Answering.Generate(session, request.Prompt, request.Options, onText);
-        }
-        finally
+    // Each time with an empty cache.
+    private static GenerationResult Answer(Request request, Session session, string range, int times, TextSink? onText = null)
+    {
+        using ProfileRanges.Scope scope = request.Engine.Ranges.Begin(range, times);
+        for (int i = 1; ; i++)
         {
-            session.Device.Profile(false);
+            session.Reset();
+            GenerationResult result = Answering.Generate(session, request.Prompt, request.Options, i == times ? onText : null);
+            if (i == times || result.Finish == FinishReason.Cancelled)
+                return result;
         }
     }
 
