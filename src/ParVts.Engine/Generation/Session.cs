@@ -44,7 +44,7 @@ public sealed partial class Session : IDisposable
         _engine = engine;
         _device = device;
         _policy = policy;
-        _run = new LlavaRun(engine.Model, device);
+        _run = new LlavaRun(engine.Model, device, engine.Ranges);
         _decodeState = new DecodeState(engine.Config.Text.Layers, layer => _run.Kv.Length(layer), Thin);
         _trace = new ScheduleTrace(engine.Config.Text, new Tensor(0, engine.Model.InputType, 0, 0).ElementBytes);
         _detokenizer = engine.TokenizerOrNull?.CreateDetokenizer(skipSpecialTokens: true);
