@@ -15,6 +15,7 @@ def main(library: str, model: str, picture: str, question: str, policy: str = "d
         for piece in session.stream(prompt, max_tokens=16):
             print(piece, end="", flush=True)
         print()
+        session.reset()  # or most of the prompt would come from the cache
         result = session.generate(prompt, max_tokens=16)
         print(json.dumps(result.info))
         print("KV rows by layer:", *session.kv_lengths)

@@ -17,6 +17,9 @@ internal sealed record HeaderFunction(string Name, IReadOnlyList<(string Type, s
 /// <summary>What include/parvts.h declares.</summary>
 internal static partial class Header
 {
+    // Milliseconds that an expression may take.
+    private const int Patience = 10_000;
+
     public static string Path { get; } = System.IO.Path.Combine(TestData.Root, "include", "parvts.h");
 
     private static string Text { get; } = Comments().Replace(File.ReadAllText(Path), " ");
@@ -26,17 +29,17 @@ internal static partial class Header
 
     /// <summary>The statuses by name.</summary>
     public static IReadOnlyDictionary<string, int> Statuses { get; } = Status().Matches(Text).ToDictionary(
-        match => match.Groups[1].Value, match => int.Parse(match.Groups[2].Value, CultureInfo.InvariantCulture));
+        match => match.Groups["name"].Value, match => int.Parse(match.Groups["value"].Value, CultureInfo.InvariantCulture));
 
     /// <summary>PV_API_VERSION.</summary>
-    public static uint Version { get; } = uint.Parse(VersionLine().Match(Text).Groups[1].Value, CultureInfo.InvariantCulture);
+    public static uint Version { get; } = uint.Parse(VersionLine().Match(Text).Groups["value"].Value, CultureInfo.InvariantCulture);
 
     private static List<HeaderFunction> ReadFunctions()
     {
         int start = Text.IndexOf("typedef struct pv_api {", StringComparison.Ordinal);
         string table = Text[start..Text.IndexOf("} pv_api;", StringComparison.Ordinal)];
         return [.. Function().Matches(table).Select(match => new HeaderFunction(
-            match.Groups[1].Value, [.. match.Groups[2].Value.Split(',').Select(Parameter)]))];
+            match.Groups["name"].Value, [.. match.Groups["parameters"].Value.Split(',').Select(Parameter)]))];
     }
 
     private static (string Type, string Name) Parameter(string text)
@@ -48,18 +51,18 @@ internal static partial class Header
         return (trimmed[..name].Replace("const ", "", StringComparison.Ordinal).Replace(" ", "", StringComparison.Ordinal), trimmed[name..]);
     }
 
-    [GeneratedRegex(@"/\*.*?\*/", RegexOptions.Singleline)]
+    [GeneratedRegex(@"/\*.*?\*/", RegexOptions.Singleline, Patience)]
     private static partial Regex Comments();
 
-    [GeneratedRegex(@"pv_status\(PV_CALL \*(\w+)\)\(\s*([^)]*)\)", RegexOptions.Singleline)]
+    [GeneratedRegex(@"pv_status\(PV_CALL \*(?<name>\w+)\)\(\s*(?<parameters>[^)]*)\)", RegexOptions.ExplicitCapture, Patience)]
     private static partial Regex Function();
 
-    [GeneratedRegex(@"\b(PV_[A-Z_]+) = (\d+)")]
+    [GeneratedRegex(@"\b(?<name>PV_[A-Z_]+) = (?<value>\d+)", RegexOptions.ExplicitCapture, Patience)]
     private static partial Regex Status();
 
-    [GeneratedRegex(@"#define PV_API_VERSION (\d+)u")]
+    [GeneratedRegex(@"#define PV_API_VERSION (?<value>\d+)u", RegexOptions.ExplicitCapture, Patience)]
     private static partial Regex VersionLine();
 
-    [GeneratedRegex(@"\s+")]
+    [GeneratedRegex(@"\s+", RegexOptions.None, Patience)]
     private static partial Regex Blanks();
 }

@@ -31,7 +31,7 @@ public sealed class HeaderTests
     {
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(Api.CurrentVersion, Is.EqualTo(Header.Version));
+            Assert.That(Header.Version, Is.EqualTo(Api.CurrentVersion));
             Assert.That(
                 Enum.GetValues<Status>().Select(status => (Snake(status.ToString()), (int)status)),
                 Is.EqualTo(Header.Statuses.Select(pair => (pair.Key["PV_".Length..], pair.Value))));
