@@ -12,8 +12,13 @@ internal static class BenchmarkReport
     /// <summary>The tables, on standard output.</summary>
     public static void WriteTables(BenchmarkDocument document)
     {
-        foreach (TextTable table in Tables(document, policy => policy))
-            table.Print();
+        foreach (IGrouping<string, TextTable> tables in Tables(document, policy => policy).GroupBy(table => table.Title))
+        {
+            Console.Out.WriteLine(tables.Key);
+            foreach (TextTable table in tables)
+                table.Print();
+        }
+
         Console.Out.WriteLine(HowToRead(document));
     }
 
@@ -33,18 +38,15 @@ internal static class BenchmarkReport
         foreach (string device in document.Results.Select(result => $"{result.Group.Device}: {result.DeviceDescription}").Distinct())
             writer.WriteLine($"- {device}");
         writer.WriteLine($"- parvts {document.Version}, {document.Date:yyyy-MM-dd HH:mm} UTC");
-        string title = "";
-        foreach (TextTable table in Tables(document, policy => $"`{policy}`"))
+        foreach (IGrouping<string, TextTable> tables in Tables(document, policy => $"`{policy}`").GroupBy(table => table.Title))
         {
             writer.WriteLine();
-            if (table.Title != title)
+            writer.WriteLine($"## {tables.Key}");
+            foreach (TextTable table in tables)
             {
-                writer.WriteLine($"## {table.Title}");
                 writer.WriteLine();
+                table.WriteMarkdown(writer);
             }
-
-            title = table.Title;
-            table.WriteMarkdown(writer);
         }
 
         if (plot is null)
@@ -112,7 +114,7 @@ internal static class BenchmarkReport
                 [.. group.Select(result => Times(result, title))]);
             yield return new TextTable(
                 heading,
-                ["of dense", "prefill", "first token", "decode", "FLOPs", "KV rows", "KV, MiB", "peak, MiB", "rows by layer"],
+                ["of dense", "prefill", "decode", "FLOPs", "KV rows", "KV, MiB", "peak, MiB", "rows by layer"],
                 [.. group.Select(result => Costs(result, document.DenseOf(result), title))]);
         }
     }
@@ -136,7 +138,6 @@ internal static class BenchmarkReport
         [
             title(result.Policy),
             Share(BenchmarkMeasure.Prefill),
-            Share(BenchmarkMeasure.FirstToken),
             Share(BenchmarkMeasure.Decode),
             Ratio((double)trace.Flops / trace.FlopsDense),
             Ratio(trace.KvRowsByLayer.Sum(kept => (long)kept) / rows),

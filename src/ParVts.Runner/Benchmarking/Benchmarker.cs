@@ -5,6 +5,12 @@ using ParVts.Runner.Evaluation;
 
 namespace ParVts.Runner.Benchmarking;
 
+/// <summary>A run is done.</summary>
+/// <param name="Policy">Whose.</param>
+/// <param name="Done">Runs so far.</param>
+/// <param name="Total">Of at most so many.</param>
+internal readonly record struct BenchmarkStep(string Policy, int Done, int Total);
+
 /// <summary>
 /// Measures every policy on every case. A round runs everything once, policies in turn and each of them first in its turn, so that whatever
 /// else the machine does falls on all alike, and on every round a little.
@@ -16,8 +22,8 @@ internal sealed class Benchmarker(BenchmarkSettings settings)
     private readonly List<BenchmarkResult> _results = [];
     private int _done;
 
-    /// <summary>Told how many of how many runs are done.</summary>
-    public Action<int, int>? Progress { get; init; }
+    /// <summary>Told after every run.</summary>
+    public Action<BenchmarkStep>? Progress { get; init; }
 
     /// <summary>Receives warnings.</summary>
     public Action<string>? Warning { get; init; }
@@ -110,7 +116,7 @@ internal sealed class Benchmarker(BenchmarkSettings settings)
             GenerationResult result = clock.Run(cell.Prompt, cell.Case.NewTokens, stop).Result;
             cell.Memory = BenchmarkMemory.Of(result.Memory, watched ? PeakMemory.Read() : null);
             cell.Trace = BenchmarkTrace.Of(result.Trace);
-            Step(cells.Length);
+            Step(cell, cells.Length);
         }
     }
 
@@ -122,7 +128,7 @@ internal sealed class Benchmarker(BenchmarkSettings settings)
             foreach (Cell cell in Evaluator.Rotate([.. one], round + settings.WarmUp))
             {
                 measured.Add((cell, clocks[cell.Policy].Run(cell.Prompt, cell.Case.NewTokens, stop).Round));
-                Step(cells.Length);
+                Step(cell, cells.Length);
             }
         }
 
@@ -132,11 +138,11 @@ internal sealed class Benchmarker(BenchmarkSettings settings)
             cell.Rounds.Add(times);
     }
 
-    private void Step(int cells)
+    private void Step(Cell cell, int cells)
     {
-        // Machines whose threads make no difference are opened once: then this is an upper bound.
+        // A device whose threads make no difference is opened once: then this is an upper bound.
         int engines = settings.Devices.Sum(device => device is Cpu or "auto" ? settings.Threads.Count : 1);
-        Progress?.Invoke(++_done, engines * cells * (1 + settings.WarmUp + settings.Repeats));
+        Progress?.Invoke(new BenchmarkStep(cell.Policy, ++_done, engines * cells * (1 + settings.WarmUp + settings.Repeats)));
     }
 
     /// <summary>A session a policy.</summary>

@@ -21,8 +21,12 @@ internal sealed record ComparisonReport(string FileA, string FileB, BenchmarkCom
     {
         foreach (string note in Notes())
             Console.Out.WriteLine($"note: {note}");
-        foreach (IGrouping<BenchmarkGroup, ComparedFigure> group in Comparison.Figures.GroupBy(figure => figure.Group))
-            new TextTable(group.Key.ToString(), s_columns[1..], [.. group.Select(figure => Cells(figure)[1..])]).Print();
+        foreach (TextTable table in Tables())
+        {
+            Console.Out.WriteLine(table.Title);
+            table.Print();
+        }
+
         Console.Out.WriteLine(Test);
     }
 
@@ -37,12 +41,12 @@ internal sealed record ComparisonReport(string FileA, string FileB, BenchmarkCom
         writer.WriteLine(Test);
         foreach (string note in Notes())
             writer.WriteLine($"- {note}");
-        foreach (IGrouping<BenchmarkGroup, ComparedFigure> group in Comparison.Figures.GroupBy(figure => figure.Group))
+        foreach (TextTable table in Tables())
         {
             writer.WriteLine();
-            writer.WriteLine($"## {group.Key}");
+            writer.WriteLine($"## {table.Title}");
             writer.WriteLine();
-            new TextTable("", s_columns[1..], [.. group.Select(figure => Cells(figure)[1..])]).WriteMarkdown(writer);
+            table.WriteMarkdown(writer);
         }
     }
 
@@ -88,6 +92,9 @@ internal sealed record ComparisonReport(string FileA, string FileB, BenchmarkCom
 
         json.WriteEndArray();
     }
+
+    private IEnumerable<TextTable> Tables() => Comparison.Figures.GroupBy(figure => figure.Group)
+        .Select(group => new TextTable(group.Key.ToString(), s_columns[1..], [.. group.Select(figure => Cells(figure)[1..])]));
 
     private IEnumerable<string> Notes()
     {

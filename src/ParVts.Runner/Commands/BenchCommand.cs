@@ -33,7 +33,7 @@ internal static class BenchCommand
         using var progress = new ProgressDisplay();
         var benchmarker = new Benchmarker(settings)
         {
-            Progress = (done, total) => progress.Report(new GenerationProgress("runs", done, total)),
+            Progress = step => progress.Report(new GenerationProgress("runs", step.Done, step.Total)),
             Warning = text => Terminal.Note($"warning: {text}"),
         };
         (IReadOnlyList<BenchmarkResult> results, bool complete) = benchmarker.Run(interrupt.Token);

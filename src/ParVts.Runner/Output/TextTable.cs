@@ -4,15 +4,14 @@ using Spectre.Console;
 namespace ParVts.Runner.Output;
 
 /// <summary>A table of texts, for the terminal and for Markdown pages.</summary>
-/// <param name="Title">What stands above it.</param>
+/// <param name="Title">What stands above it, and above others of the same.</param>
 /// <param name="Columns">The titles of its columns.</param>
 /// <param name="Rows">Its rows.</param>
 internal sealed record TextTable(string Title, IReadOnlyList<string> Columns, IReadOnlyList<IReadOnlyList<string>> Rows)
 {
-    /// <summary>On standard output.</summary>
+    /// <summary>On standard output; without the title.</summary>
     public void Print()
     {
-        Console.Out.WriteLine(Title);
         Table table = Terminal.CreateTable([.. Columns]);
         foreach (IReadOnlyList<string> row in Rows)
             table.AddTextRow([.. row]);
