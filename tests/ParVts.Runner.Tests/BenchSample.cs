@@ -8,15 +8,15 @@ internal static class BenchSample
     public const int Layers = 6;
     public const int Hidden = 64;
     public const int Mlp = 96;
-    public const int Heads = 4;
-    public const int KeyValueHeads = 2;
-    public const int HeadDim = 16;
+    public const int Heads = 2;
+    public const int KeyValueHeads = 1;
+    public const int HeadDim = 32;
     public const int VisualTokens = 64;
 
     /// <summary>A config.json alone, in a folder of its own.</summary>
-    public static string Config(string type = "float16", int layers = Layers, int hidden = Hidden)
+    public static string Config(string type = "float16", int layers = Layers, int hidden = Hidden, int mlp = Mlp)
     {
-        string folder = Path.Combine(DemoModel.Scratch, $"bench-{type}-{layers}-{hidden}");
+        string folder = Path.Combine(DemoModel.Scratch, $"bench-{type}-{layers}-{hidden}-{mlp}");
         Directory.CreateDirectory(folder);
         string file = Path.Combine(folder, "config.json");
         File.WriteAllText(
@@ -24,10 +24,10 @@ internal static class BenchSample
             $$"""
             {
               "model_type": "llava", "image_token_index": 255, "torch_dtype": "{{type}}",
-              "text_config": {"model_type": "llama", "hidden_size": {{hidden}}, "intermediate_size": {{Mlp}}, "num_hidden_layers": {{layers}},
-                "num_attention_heads": {{Heads}}, "num_key_value_heads": {{KeyValueHeads}}, "vocab_size": 256, "max_position_embeddings": 512},
+              "text_config": {"model_type": "llama", "hidden_size": {{hidden}}, "intermediate_size": {{mlp}}, "num_hidden_layers": {{layers}},
+                "num_attention_heads": {{Heads}}, "num_key_value_heads": {{KeyValueHeads}}, "head_dim": {{HeadDim}}, "vocab_size": 256, "max_position_embeddings": 512},
               "vision_config": {"model_type": "clip_vision_model", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3,
-                "num_attention_heads": 2, "image_size": 32, "patch_size": 4}
+                "num_attention_heads": 1, "image_size": 32, "patch_size": 4}
             }
             """);
         return file;

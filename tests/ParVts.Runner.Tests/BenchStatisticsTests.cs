@@ -11,7 +11,7 @@ public sealed class BenchStatisticsTests
     public void MediansAreAsByHand(double[] values, double median, double smallest, double largest) =>
         Assert.That(BenchmarkSummary.Of(values), Is.EqualTo(new BenchmarkSummary(median, smallest, largest)));
 
-    // 2 of the 20 ways to deal three and three are as uneven; 10 of them; the 6 of 4 over 4 that begin and end so.
+    // Of the 20 ways to deal three and three, 2 and 4 are as uneven; one and one, or equal ones, are always.
     [TestCase(new[] { 1.0, 2, 3 }, new[] { 4.0, 5, 6 }, 0.1)]
     [TestCase(new[] { 1.0, 2, 4 }, new[] { 3.0, 5, 6 }, 0.2)]
     [TestCase(new[] { 1.0 }, new[] { 2.0 }, 1)]

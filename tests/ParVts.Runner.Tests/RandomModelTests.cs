@@ -1,4 +1,5 @@
 using ParVts.Engine.Generation;
+using InferenceEngine = ParVts.Engine.Generation.Engine;
 
 namespace ParVts.Runner.Tests;
 
