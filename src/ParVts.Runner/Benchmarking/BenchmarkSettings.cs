@@ -12,7 +12,7 @@ namespace ParVts.Runner.Benchmarking;
 internal sealed record BenchmarkModel(string Path, bool IsRandom, int Seed)
 {
     /// <summary>Its config.</summary>
-    public ModelConfig ReadConfig() => ModelConfigReader.ReadFile(Path);
+    public ModelConfig ReadConfig() => IsRandom ? ModelConfigReader.ReadFile(Path) : ModelConfigReader.Read(Path);
 
     /// <summary>What tells it from other models: figures of two runs are of the same one where these are equal.</summary>
     public string Identity() => IsRandom
