@@ -21,7 +21,7 @@ internal sealed partial class ModelOptions
 
     private readonly Option<string> _device = new("--device")
     {
-        Description = "auto, cpu, cuda:N, cuda:UUID or sim; one asked for by name is never replaced by another.",
+        Description = "auto, cpu, cuda:N, cuda:UUID, GPU-UUID or sim; one asked for by name is never replaced by another.",
         HelpName = "DEVICE",
         DefaultValueFactory = _ => "auto",
     };
@@ -60,7 +60,7 @@ internal sealed partial class ModelOptions
         _device.Validators.Add(result =>
         {
             if (result.GetValueOrDefault<string>() is string name && !DeviceName().IsMatch(name))
-                result.AddError($"there is no device '{name}'; there are: auto, cpu, cuda:N, cuda:UUID, sim");
+                result.AddError($"there is no device '{name}'; there are: auto, cpu, cuda:N, cuda:UUID, GPU-UUID, sim");
         });
         _threads.Validators.Add(result =>
         {
@@ -122,6 +122,6 @@ internal sealed partial class ModelOptions
         return null;
     }
 
-    [GeneratedRegex("^(auto|cpu|sim|cuda:[0-9A-Za-z-]{1,64})$", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex("^(auto|cpu|sim|(cuda:|GPU-)[0-9A-Za-z-]{1,64})$", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex DeviceName();
 }
