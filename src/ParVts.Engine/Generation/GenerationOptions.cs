@@ -56,12 +56,6 @@ public sealed record GenerationOptions
 
     internal void Validate(int layers, int vocabulary)
     {
-        Require(
-            HiddenLayers.All(layer => layer >= 0 && layer <= layers),
-            $"the rows that enter layers {string.Join(", ", HiddenLayers)} are asked for; the model has layers 0 to {layers - 1}, and {layers} stands for what leaves the last");
-        Require(
-            LogProbabilities is null || LogProbabilities <= vocabulary,
-            $"log-probabilities of the {LogProbabilities} most probable tokens are asked for; the vocabulary has {vocabulary}");
         Require(MaxTokens >= 1, $"the number of new tokens is {MaxTokens}; it must be at least 1");
         Require(Temperature >= 0 && float.IsFinite(Temperature), $"the temperature is {Temperature}; it must be 0 or more");
         Require(TopK >= 0, $"top-k is {TopK}; it must be 0 (all) or more");
@@ -76,6 +70,12 @@ public sealed record GenerationOptions
             $"log-probabilities of the {LogProbabilities} most probable tokens are asked for; it must be 0 (the chosen one's alone) to {MostLogProbabilities}");
         Require(Deadline is null || Deadline > TimeSpan.Zero, "the deadline must lie in the future");
         Require(Deadline is null || Deadline <= s_longest, $"the deadline is {Deadline}; it must be at most {s_longest.TotalDays} days, or null for none");
+        Require(
+            HiddenLayers.All(layer => layer >= 0 && layer <= layers),
+            $"the rows that enter layers {string.Join(", ", HiddenLayers)} are asked for; the model has layers 0 to {layers - 1}, and {layers} stands for what leaves the last");
+        Require(
+            LogProbabilities is null || LogProbabilities <= vocabulary,
+            $"log-probabilities of the {LogProbabilities} most probable tokens are asked for; the vocabulary has {vocabulary}");
     }
 
     private static void Require(bool condition, string message)

@@ -19,7 +19,7 @@ internal sealed class EmbeddingTests
     {
         using var model = new TinyModel(3);
         Prompt pixels = model.Prompt(images);
-        Prompt rows = EmbeddedAs(model, pixels);
+        Prompt rows = model.Embedded(pixels);
         string filled = PolicyCase.Fill(policy, model);
         Run expected = model.Run(pixels, filled, 4);
         Run actual = model.Run(rows, filled, 4);
@@ -32,9 +32,8 @@ internal sealed class EmbeddingTests
         });
 
         // Other rows, other answers: what is given is what is used.
-        float[] other = rows.Images[0].Embeddings.ToArray();
-        other[^1] += 1;
-        Prompt changed = Ask(model, rows, [model.Engine.PrepareEmbeddings(other), .. rows.Images.Skip(1)]);
+        float[] other = [.. rows.Images[0].Embeddings.ToArray().Select(value => -value)];
+        Prompt changed = model.WithImages(rows, [model.Engine.PrepareEmbeddings(other), .. rows.Images.Skip(1)]);
         Assert.That(model.Run(changed, filled, 1).Logits[0], Is.Not.EqualTo(expected.Logits[0]));
     }
 
@@ -43,9 +42,9 @@ internal sealed class EmbeddingTests
     {
         using var model = new TinyModel(5);
         Prompt pixels = model.Prompt(images: 2);
-        PromptImage[] rows = [.. EmbeddedAs(model, pixels).Images];
+        PromptImage[] rows = [.. model.Embedded(pixels).Images];
         PromptImage[] mixed = embeddedFirst ? [rows[0], pixels.Images[1]] : [pixels.Images[0], rows[1]];
-        Assert.That(model.Run(Ask(model, pixels, mixed), "grid:keep=5", 3).Logits, Is.EqualTo(model.Run(pixels, "grid:keep=5", 3).Logits));
+        Assert.That(model.Run(model.WithImages(pixels, mixed), "grid:keep=5", 3).Logits, Is.EqualTo(model.Run(pixels, "grid:keep=5", 3).Logits));
     }
 
     [Test]
@@ -55,7 +54,7 @@ internal sealed class EmbeddingTests
         Prompt pixels = model.Prompt(images: 2);
         float[] values = Random(count * model.Engine.Config.Text.HiddenSize, seed: count);
         PromptImage first = model.Engine.PrepareEmbeddings(values);
-        Prompt prompt = Ask(model, pixels, [first, pixels.Images[1]]);
+        Prompt prompt = model.WithImages(pixels, [first, pixels.Images[1]]);
         Assert.That(prompt.ImageTokens.ToArray(), Is.EqualTo((int[])[count, model.Visual]));
         Assert.That(prompt.Length, Is.EqualTo(pixels.Length - model.Visual + count));
         Run run = model.Run(prompt, policy, 3);
@@ -77,14 +76,14 @@ internal sealed class EmbeddingTests
     public void The_cache_knows_embeddings_by_their_values()
     {
         using var model = new TinyModel(7);
-        Prompt rows = EmbeddedAs(model, model.Prompt());
+        Prompt rows = model.Embedded(model.Prompt());
         using Session session = model.Engine.CreateSession();
         Run one = model.Run(session, rows, 1);
-        Prompt same = Ask(model, rows, [model.Engine.PrepareEmbeddings(rows.Images[0].Embeddings.Span)]);
+        Prompt same = model.WithImages(rows, [model.Engine.PrepareEmbeddings(rows.Images[0].Embeddings.Span)]);
         Assert.That(model.Run(session, same, 1).Result.CachedTokens, Is.EqualTo(rows.Length - 1));
         float[] values = rows.Images[0].Embeddings.ToArray();
         values[0] = MathF.BitIncrement(values[0]);
-        Run other = model.Run(session, Ask(model, rows, [model.Engine.PrepareEmbeddings(values)]), 1);
+        Run other = model.Run(session, model.WithImages(rows, [model.Engine.PrepareEmbeddings(values)]), 1);
         Assert.That(other.Result.CachedTokens, Is.EqualTo(rows.ImageStarts[0]));
         Assert.That(one.Result.Finish, Is.EqualTo(FinishReason.Length));
     }
@@ -94,7 +93,7 @@ internal sealed class EmbeddingTests
     {
         using var model = new TinyModel(8, grid: 7);
         Prompt pixels = model.Prompt(images: 2);
-        Prompt rows = Ask(model, pixels, [pixels.Images[0], EmbeddedAs(model, pixels).Images[1]]);
+        Prompt rows = model.WithImages(pixels, [pixels.Images[0], model.Embedded(pixels).Images[1]]);
         using Session session = model.Engine.CreateSession(PolicyCase.Fill(policy, model));
         Assert.Multiple(() =>
         {
@@ -112,7 +111,7 @@ internal sealed class EmbeddingTests
     {
         using var model = new TinyModel(9);
         Prompt pixels = model.Prompt();
-        Prompt rows = Ask(model, pixels, [model.Engine.PrepareEmbeddings(new float[2 * model.Engine.Config.Text.HiddenSize])]);
+        Prompt rows = model.WithImages(pixels, [model.Engine.PrepareEmbeddings(new float[2 * model.Engine.Config.Text.HiddenSize])]);
         using Session session = model.Engine.CreateSession("yopo:window=3,cut=1");
         Assert.That(() => session.Generate(rows), Throws.TypeOf<PolicyException>().With.Message.Match("in a grid of [0-9]+, and picture 1 is given as 2 rows"));
     }
@@ -125,7 +124,7 @@ internal sealed class EmbeddingTests
         Prompt pixels = model.Prompt();
         float[] broken = new float[3 * width];
         broken[width + 2] = float.NaN;
-        PromptImage other = DemoModel.Engine.PrepareEmbeddings(new float[DemoModel.Engine.Config.Text.HiddenSize + 0]);
+        PromptImage other = DemoModel.Engine.PrepareEmbeddings(new float[DemoModel.Engine.Config.Text.HiddenSize]);
         Assert.Multiple(() =>
         {
             Assert.That(() => model.Engine.PrepareEmbeddings([]), Refused("0 values are no rows"));
@@ -133,9 +132,9 @@ internal sealed class EmbeddingTests
             Assert.That(() => model.Engine.PrepareEmbeddings(broken), Refused("row 1 of the embeddings has the value NaN at 2"));
             Assert.That(() => model.Engine.PrepareEmbeddings(new float[(long)width * model.Engine.Config.Text.MaxPositions]), Refused("context"));
             Assert.That(() => model.Engine.ShowImage(model.Engine.PrepareEmbeddings(new float[width])), Refused("no pixels"));
-            Assert.That(() => Ask(model, pixels, [DemoModel.Engine.PrepareImage(ImageDecoder.Load(DemoModel.Picture(0)))]), Refused("another model"));
+            Assert.That(() => model.WithImages(pixels, [DemoModel.Engine.PrepareImage(ImageDecoder.Load(DemoModel.Picture(0)))]), Refused("another model"));
             if (other.Embeddings.Length % width != 0)
-                Assert.That(() => Ask(model, pixels, [other]), Refused("another model"));
+                Assert.That(() => model.WithImages(pixels, [other]), Refused("another model"));
         });
 
         static NUnit.Framework.Constraints.Constraint Refused(string message) => Throws.TypeOf<RequestException>().With.Message.Contain(message);
@@ -158,33 +157,6 @@ internal sealed class EmbeddingTests
         session.Sink = null;
         session.Reset();
         Assert.That(session.Generate(engine.CreatePrompt([message], [engine.PrepareEmbeddings(rows)])).Text, Is.EqualTo(expected));
-    }
-
-    /// <summary>The prompt with what the projector makes of its pictures in their places.</summary>
-    internal static Prompt EmbeddedAs(TinyModel model, Prompt prompt)
-    {
-        var projected = new List<PromptImage>();
-        model.Run(prompt, "dense", 1, (stage, _, tensor) =>
-        {
-            if (stage == "projected")
-                projected.Add(model.Engine.PrepareEmbeddings([.. model.Copy(tensor).SelectMany(row => row)]));
-        });
-        return Ask(model, prompt, projected);
-    }
-
-    /// <summary>The prompt's text with other pictures.</summary>
-    internal static Prompt Ask(TinyModel model, Prompt prompt, IReadOnlyList<PromptImage> images)
-    {
-        var ids = new List<int>();
-        int image = 0;
-        for (int row = 0; row < prompt.Length; row++)
-        {
-            ids.Add(prompt.Ids[row]);
-            if (image < prompt.Images.Count && row == prompt.ImageStarts[image])
-                row += prompt.ImageTokens[image++] - 1;
-        }
-
-        return model.Engine.CreatePrompt([.. ids], images);
     }
 
     private static float[] Random(int count, int seed)

@@ -25,7 +25,7 @@ internal sealed class SavingTests
         Prompt prompt = model.Prompt(images);
         using Session whole = model.Engine.CreateSession(filled);
         Run first = model.Run(whole, prompt, 5);
-        byte[] saved = Save(whole);
+        byte[] saved = TinyModel.Save(whole);
 
         // Another engine, as another process would have it.
         using VlmEngine other = VlmEngine.Open(model.Folder, new EngineOptions { Threads = 1 });
@@ -35,7 +35,7 @@ internal sealed class SavingTests
         Assert.That(stream.Position, Is.EqualTo(saved.Length), "no byte behind it is read");
         Assert.That(restored.CachedTokens, Is.EqualTo(whole.CachedTokens));
         Assert.That(restored.KeyValueBytes, Is.EqualTo(whole.KeyValueBytes));
-        Assert.That(Save(restored), Is.EqualTo(saved), "saved again, it is the same");
+        Assert.That(TinyModel.Save(restored), Is.EqualTo(saved), "saved again, it is the same");
 
         int image = model.Engine.Config.ImageTokenId;
         foreach (Prompt second in new[]
@@ -52,7 +52,7 @@ internal sealed class SavingTests
         }
 
         // And a second save behind a second turn.
-        Assert.That(Save(restored), Is.EqualTo(Save(whole)));
+        Assert.That(TinyModel.Save(restored), Is.EqualTo(TinyModel.Save(whole)));
     }
 
     [Test]
@@ -63,7 +63,7 @@ internal sealed class SavingTests
         Prompt prompt = model.Prompt();
         session.Generate(prompt, new GenerationOptions { MaxTokens = 3, IgnoreEndOfSequence = true });
         using var folder = new TempFolder();
-        File.WriteAllBytes(folder.File("s.safetensors"), Save(session));
+        File.WriteAllBytes(folder.File("s.safetensors"), TinyModel.Save(session));
         using var file = SafetensorsFile.Open(folder.File("s.safetensors"));
         Assert.That(file.Metadata["format"], Is.EqualTo("parvts-session"));
         Assert.That(file.Metadata["policy"], Is.EqualTo("vtw:layer=1"));
@@ -77,7 +77,7 @@ internal sealed class SavingTests
     {
         using var model = new TinyModel(33);
         using Session session = model.Engine.CreateSession();
-        byte[] saved = Save(session);
+        byte[] saved = TinyModel.Save(session);
         Prompt prompt = model.Prompt();
         Run expected = model.Run(session, prompt, 2);
         session.Restore(new MemoryStream(saved));
@@ -99,7 +99,7 @@ internal sealed class SavingTests
         Prompt prompt = model.Prompt(images: 2);
         session.Generate(prompt, null, null, stop.Token);
         session.Progress = null;
-        byte[] saved = Save(session);
+        byte[] saved = TinyModel.Save(session);
         Run expected = model.Run(session, prompt, 2);
         using Session restored = model.Engine.CreateSession();
         restored.Restore(new MemoryStream(saved));
@@ -113,7 +113,7 @@ internal sealed class SavingTests
         using var other = new TinyModel(36, layers: 3);
         using Session session = model.Engine.CreateSession("grid:keep=4");
         model.Run(session, model.Prompt(), 2);
-        byte[] saved = Save(session);
+        byte[] saved = TinyModel.Save(session);
         Assert.Multiple(() =>
         {
             Refused(model, "grid:keep=5", saved, SavedSessionProblem.Policy, "the policy 'grid:keep=4'; this one has 'grid:keep=5'");
@@ -131,7 +131,7 @@ internal sealed class SavingTests
         using var model = new TinyModel(37);
         using Session session = model.Engine.CreateSession();
         model.Run(session, model.Prompt(), 2);
-        byte[] saved = Save(session);
+        byte[] saved = TinyModel.Save(session);
         using var folder = new TempFolder();
         foreach (string file in Directory.GetFiles(model.Folder))
             File.Copy(file, folder.File(Path.GetFileName(file)));
@@ -152,7 +152,7 @@ internal sealed class SavingTests
         using var model = new TinyModel(38);
         using Session session = model.Engine.CreateSession();
         model.Run(session, model.Prompt(), 2);
-        byte[] saved = Save(session);
+        byte[] saved = TinyModel.Save(session);
         using VlmEngine capped = VlmEngine.Open(model.Folder, new EngineOptions { MemoryCap = 1 << 20 });
         using Session refusing = capped.CreateSession();
         Assert.That(() => refusing.Restore(new MemoryStream(saved)), Throws.TypeOf<InsufficientMemoryException>().With.Message.Contain("cap is 1.0 MiB"));
@@ -166,7 +166,7 @@ internal sealed class SavingTests
         using Session session = model.Engine.CreateSession("fastv:layer=1,keep=3");
         Prompt prompt = model.Prompt();
         Run run = model.Run(session, prompt, 2);
-        byte[] saved = Save(session);
+        byte[] saved = TinyModel.Save(session);
         int header = 8 + (int)BinaryPrimitives.ReadInt64LittleEndian(saved);
         using Session restored = model.Engine.CreateSession("fastv:layer=1,keep=3");
         int[] lengths = [.. Enumerable.Range(0, header + 600).Concat(Enumerable.Range(0, 40).Select(i => header + (saved.Length - header) * i / 40)).Where(length => length < saved.Length), saved.Length - 1];
@@ -187,7 +187,7 @@ internal sealed class SavingTests
         using Session session = model.Engine.CreateSession("fastv:layer=1,keep=3");
         Prompt prompt = model.Prompt();
         Run run = model.Run(session, prompt, 2);
-        byte[] saved = Save(session);
+        byte[] saved = TinyModel.Save(session);
         int numbers = 8 + (int)BinaryPrimitives.ReadInt64LittleEndian(saved) + 8 * (session.CachedTokens + 4 + 8);
         using Session restored = model.Engine.CreateSession("fastv:layer=1,keep=3");
         var random = new Random(1);
@@ -225,14 +225,14 @@ internal sealed class SavingTests
     [TestCase(3, 1 << 20, "turns that do not follow each other")]
     [TestCase(4, 2, "turns that do not follow each other")]
     [TestCase(5, 1, "turns that do not follow each other")]
-    [TestCase(7, 70, "rows, [2, 2,")]
+    [TestCase(7, 100, "of 100 rows, [2, 2,")]
     public void Wrong_numbers_are_named(int place, long value, string message)
     {
         // After the ids and the one picture's hash: [start, whole, end, thinned, before (2), after (2)].
-        using var model = new TinyModel(41, layers: 2, grid: 3);
+        using var model = new TinyModel(41, layers: 2, grid: 7);
         using Session session = model.Engine.CreateSession("vtw:layer=1");
         model.Run(session, model.Prompt(), 1);
-        byte[] saved = Save(session);
+        byte[] saved = TinyModel.Save(session);
         int data = 8 + (int)BinaryPrimitives.ReadInt64LittleEndian(saved);
         int at = place == 0 ? data : data + 8 * (session.CachedTokens + 4 + place - 1);
         BinaryPrimitives.WriteInt64LittleEndian(saved.AsSpan(at), value);
@@ -260,19 +260,12 @@ internal sealed class SavingTests
         using Session session = model.Engine.CreateSession();
         Prompt prompt = model.Prompt();
         Run run = model.Run(session, prompt, 2);
-        byte[] saved = Save(session);
+        byte[] saved = TinyModel.Save(session);
         Assert.That(() => session.Restore(new Trickle(saved.AsMemory(0, saved.Length - 100)) { Fails = true }), Throws.InstanceOf<IOException>());
         Assert.That(session.CachedTokens, Is.Zero);
         Assert.That(model.Run(session, prompt, 2).Logits, Is.EqualTo(run.Logits));
         session.Dispose();
         Assert.That(() => session.Save(new MemoryStream()), Throws.InstanceOf<ObjectDisposedException>());
-    }
-
-    internal static byte[] Save(Session session)
-    {
-        using var stream = new MemoryStream();
-        session.Save(stream);
-        return stream.ToArray();
     }
 
     private static void Refused(TinyModel model, string policy, byte[] saved, SavedSessionProblem problem, string message)

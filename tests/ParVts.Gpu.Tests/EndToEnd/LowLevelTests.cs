@@ -1,6 +1,5 @@
 using ParVts.Engine;
 using ParVts.Engine.Generation;
-using ParVts.Engine.Tests.Generation;
 using ParVts.Engine.Tests.Scheduling;
 
 namespace ParVts.Gpu.Tests.EndToEnd;
@@ -27,7 +26,7 @@ internal sealed class LowLevelTests
         Prompt pixels = model.Prompt(images: 2);
         string filled = DevicePolicies.Fill(policy, model);
         Run expected = model.Run(pixels, filled, 3);
-        Assert.That(model.Run(EmbeddingTests.EmbeddedAs(model, pixels), filled, 3).Logits, Is.EqualTo(expected.Logits));
+        Assert.That(model.Run(model.Embedded(pixels), filled, 3).Logits, Is.EqualTo(expected.Logits));
     }
 
     [Test]
@@ -63,10 +62,10 @@ internal sealed class LowLevelTests
         Prompt prompt = model.Prompt();
         using Session whole = model.Engine.CreateSession(filled);
         Run first = model.Run(whole, prompt, 4);
-        byte[] saved = SavingTests.Save(whole);
+        byte[] saved = TinyModel.Save(whole);
         using Session restored = model.Engine.CreateSession(filled);
         restored.Restore(new MemoryStream(saved));
-        Assert.That(SavingTests.Save(restored), Is.EqualTo(saved));
+        Assert.That(TinyModel.Save(restored), Is.EqualTo(saved));
         int image = model.Engine.Config.ImageTokenId;
         Prompt second = model.Continue(prompt, [.. first.Result.Tokens.TakeWhile(token => token != image), 5, 9, 3]);
         Run expected = model.Run(whole, second, 3);
@@ -83,7 +82,7 @@ internal sealed class LowLevelTests
         using Session exact = cpu.CreateSession();
         Prompt prompt = model.Prompt();
         exact.Generate(prompt, new GenerationOptions { MaxTokens = 1 });
-        byte[] saved = SavingTests.Save(exact);
+        byte[] saved = TinyModel.Save(exact);
         using Session session = model.Engine.CreateSession();
         SavedSessionException? error = Assert.Throws<SavedSessionException>(() => session.Restore(new MemoryStream(saved)));
         Assert.That(error!.Problem, Is.EqualTo(SavedSessionProblem.KeyValueType));
