@@ -173,6 +173,10 @@ public class PolicyStringTests
     [TestCase("cls-prune+parvts", "acts before the decoder, while the paths of")]
     [TestCase("vtw:layer=5+fastv:layer=8", "has taken every visual token out")]
     [TestCase("random+grid", "both choose before the decoder")]
+    [TestCase("keep:layer=32,tokens=1", "layer is 0 to 31 here, or before")]
+    [TestCase("keep:layer=8", "policy 'keep' needs the tokens that stay")]
+    [TestCase("fastv:layer=4+keep:layer=8,tokens=3", "both choose at layer 4")]
+    [TestCase("keep:layer=8,tokens=+vtw:layer=9", "has taken every visual token out")]
     [TestCase("fastv:layer=4+fastv:layer=4,keep=3", "both choose at layer 4")]
     public void What_does_not_fit_the_model_or_each_other_is_refused(string policy, string message)
     {
@@ -190,6 +194,7 @@ public class PolicyStringTests
             "visiondrop:dominant=5/4,contextual=2/1,layers=8", "folder:alpha=5", "st3:start=4,stride=4,keep=0.7", "yopo:window=5,heads=none.json,tail=mask",
             "pyramiddrop:layers=8/16,keep=0.5/9", "sparsevlm:layers=2,keep=300,score=gravity,heads=3", "visionzip:dominant=54", "divprune:keep=0.1",
             "dart:layer=2,text_pivots=0", "tome:merge=16", "prumerge:plus=true,neighbours=5",
+            "keep:layer=3,tokens=0-3/9", "keep:tokens=@none.json",
         ];
         var random = new Random(7);
         int policies = 0;

@@ -40,6 +40,10 @@ internal sealed class SavedSessionReader
     {
         SafetensorsHeader header = ReadHeader(stream);
         expected.Require(header.Metadata);
+
+        // Where that can be known, before memory is taken for what is not there.
+        if (stream.CanSeek && stream.Length - stream.Position < header.DataLength)
+            throw Damaged($"was cut short: {header.DataLength} bytes should follow its header");
         var reader = new SavedSessionReader(stream, config, header);
         reader.ReadTokens(turns, expected.KeyValueType);
         return reader;
