@@ -54,7 +54,7 @@ public sealed record GenerationOptions
     // What a timer can wait.
     private static readonly TimeSpan s_longest = TimeSpan.FromDays(49);
 
-    internal void Validate(int layers, int vocabulary)
+    internal void Validate()
     {
         Require(MaxTokens >= 1, $"the number of new tokens is {MaxTokens}; it must be at least 1");
         Require(Temperature >= 0 && float.IsFinite(Temperature), $"the temperature is {Temperature}; it must be 0 or more");
@@ -70,6 +70,12 @@ public sealed record GenerationOptions
             $"log-probabilities of the {LogProbabilities} most probable tokens are asked for; it must be 0 (the chosen one's alone) to {MostLogProbabilities}");
         Require(Deadline is null || Deadline > TimeSpan.Zero, "the deadline must lie in the future");
         Require(Deadline is null || Deadline <= s_longest, $"the deadline is {Deadline}; it must be at most {s_longest.TotalDays} days, or null for none");
+    }
+
+    // What depends on the model.
+    internal void Validate(int layers, int vocabulary)
+    {
+        Validate();
         Require(
             HiddenLayers.All(layer => layer >= 0 && layer <= layers),
             $"the rows that enter layers {string.Join(", ", HiddenLayers)} are asked for; the model has layers 0 to {layers - 1}, and {layers} stands for what leaves the last");
