@@ -31,6 +31,7 @@ usage: ./build.sh VERB [options]
                         --save writes docs/measurements/cpu-DATE.md (needs 8 GB of disk and some minutes)
   bench schedules [--save]
                         prefill of policies beside dense on that model, and from one picture to five (a quarter of an hour)
+  native [KIND]...      the C library for hosts in other languages, into artifacts/native; KIND: base, avx2, avx512 (this machine's)
   mutants [WORD]        plants known faults one at a time, and shows which test notices each
   pack                  the runner as artifacts/parvts-VERSION.tar.gz with its checksum
   gpu-bundle            device tests, runner, demo model and kernel benchmark as artifacts/gpu-bundle-VERSION.tar.xz,
@@ -145,6 +146,16 @@ want_plot_libraries() {
     [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}" || say "going on without ${packages[*]}"
 }
 
+# The C library is tested from C and Python. Not fatal: those tests are skipped by name.
+want_native() {
+    local packages=()
+    command -v cc >/dev/null || packages+=(gcc libc6-dev)
+    [ -e /usr/include/zlib.h ] || packages+=(zlib1g-dev)
+    command -v python3 >/dev/null || packages+=(python3-minimal)
+    [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}" || { say "going on without the C library"; return 0; }
+    verb_native || say "going on without the C library"
+}
+
 # The report of 'explain' is tested in a browser. Not fatal: without one its tests are skipped, by name.
 want_browser() {
     local packages=()
@@ -230,6 +241,35 @@ verb_run() {
     exec "${parvts[@]}" "$@"
 }
 
+# The kind of build that src/ParVts.Native/loader.c picks on this machine.
+native_kind() {
+    local flags
+    flags=" $(grep -m1 '^flags' /proc/cpuinfo 2>/dev/null | cut -d: -f2-) "
+    case $flags in
+        *" avx512vbmi "*) echo avx512 ;;
+        *" avx2 "*) echo avx2 ;;
+        *) echo base ;;
+    esac
+}
+
+verb_native() {
+    [ $# -gt 0 ] || set -- "$(native_kind)"
+    need_dotnet
+    command -v cc >/dev/null || die "native: there is no C compiler; type this, then try again:  apt-get install -y gcc libc6-dev zlib1g-dev"
+    local kind out=artifacts/native log
+    mkdir -p "$out"
+    for kind in "$@"; do
+        case $kind in base | avx2 | avx512) ;; *) die "native: there is no kind '$kind' (base, avx2, avx512)" 2 ;; esac
+        say "compiling libparvts for $kind"
+        log=$(dotnet publish src/ParVts.Native -c "$configuration" -v quiet -nologo -p:SimdPath="$kind" -p:CppCompilerAndLinker=gcc -p:RunAnalyzers=false \
+            -p:RestoreLockedMode=true -o "$out/$kind" 2>&1) || { say "$log"; die "libparvts does not build"; }
+        mv "$out/$kind/parvts-native.so" "$out/libparvts-$kind.so"
+        rm -rf "${out:?}/$kind"
+    done
+    cc -std=c11 -O2 -Wall -Wextra -Werror -fPIC -fvisibility=hidden -shared -Iinclude src/ParVts.Native/loader.c -o "$out/libparvts.so" -ldl
+    cp include/parvts.h "$out/"
+}
+
 verb_test() {
     local filter=() build=1
     while [ $# -gt 0 ]; do
@@ -259,6 +299,7 @@ verb_test() {
     want_nvrtc
     want_browser
     [ -z "$build" ] || dotnet_build "$solution"
+    [ -z "$build" ] || want_native
 
     local logs passed=0 failed=0 skipped=0 broken=() project name
     logs=$(mktemp -d)
@@ -377,7 +418,7 @@ verb_clean() {
 verb=${1:-help}
 [ $# -eq 0 ] || shift
 case $verb in
-    setup | build | run | test | format | bench | mutants | pack | gpu-bundle | clean) "verb_$verb" "$@" ;;
+    setup | build | run | test | format | bench | native | mutants | pack | gpu-bundle | clean) "verb_$verb" "$@" ;;
     help | -h | --help) usage ;;
     *) usage >&2; die "there is no verb '$verb'" 2 ;;
 esac

@@ -65,6 +65,20 @@ public sealed unsafe class CudaContext : CudaHandle
         }
     }
 
+    /// <summary>
+    /// Tells a profiler that waits for it to begin measuring, or to end (cuProfilerStart, cuProfilerStop). Where there is none, nothing
+    /// happens.
+    /// </summary>
+    public void Profile(bool on)
+    {
+        using Scope scope = Enter();
+        delegate* unmanaged<int> function = on ? Api.ProfilerStart : Api.ProfilerStop;
+
+        // A driver that refuses is no reason to give up what is measured.
+        if (function != null)
+            _ = function();
+    }
+
     /// <summary>Makes the context current until the scope ends, and frees what finalizers have left.</summary>
     /// <exception cref="CudaContextLostException">An earlier error has destroyed the context.</exception>
     internal Scope Enter()

@@ -27,6 +27,9 @@ public sealed unsafe class NvtxDomain
         Marshal.FreeCoTaskMem(text);
     }
 
+    /// <summary>True where somebody listens.</summary>
+    public bool IsActive => _api.IsActive;
+
     /// <summary>Registers a name; it stays registered as long as the process.</summary>
     public NvtxName Register(string name)
     {

@@ -20,6 +20,22 @@ public class HandleTests
 
     private readonly record struct WrongArguments(ulong Data, int Factor, int Count);
 
+    [TestCase(null, 2 * 3)]
+    [TestCase("cuProfilerStart", 3 + 2)]
+    [TestCase("cuProfilerStop", 3 + 2)]
+    public void Profilers_are_told_to_begin_and_to_end_where_the_driver_can(string? missing, int calls)
+    {
+        DriverApi api = FakeDriver.Start(missing);
+        using var context = new CudaContext(api, CudaDeviceInfo.All(api)[0]);
+        int before = FakeDriver.Calls;
+        context.Profile(true);
+        context.Profile(false);
+        Assert.That(FakeDriver.Calls - before, Is.EqualTo(calls), "with a push and a pop of the context each");
+        FakeDriver.FailAt = FakeDriver.Calls + 2;
+        Assert.That(() => context.Profile(true), Throws.Nothing, "a profiler that refuses stops nobody");
+        Assert.That(FakeDriver.Depth, Is.Zero);
+    }
+
     [Test]
     public void Everything_is_freed_in_every_order_and_twice([Range(0, 23)] int order)
     {

@@ -12,10 +12,11 @@ var directory = new Argument<string>("directory") { Description = "A checkpoint 
 var gemm = new Command("gemm", "Our matrix product against OpenBLAS on the same shapes.") { threads, repeats, rows };
 gemm.SetAction(parse => GemmBench.Run(parse.GetValue(rows), parse.GetValue(threads), parse.GetValue(repeats)));
 
-var make = new Command("make-model", "Writes a LLaVA checkpoint of 1.26 G random bf16 parameters.") { directory };
+var layers = new Option<int>("--layers") { DefaultValueFactory = _ => 22, Description = "Decoder layers." };
+var make = new Command("make-model", "Writes a LLaVA checkpoint of random bf16 weights: 1.26 G parameters with 22 layers.") { directory, layers };
 make.SetAction(parse => RandomModel.Write(
     parse.GetValue(directory)!,
-    new RandomModelShape { Layers = 22, Hidden = 2048, Mlp = 5632, Heads = 16, KvHeads = 16, Vocabulary = 32000, Grid = 24 }));
+    new RandomModelShape { Layers = parse.GetValue(layers), Hidden = 2048, Mlp = 5632, Heads = 16, KvHeads = 16, Vocabulary = 32000, Grid = 24 }));
 
 var model = new Command("model", "Prefill and decode of a checkpoint, a JSON line a repeat.") { directory, threads, prompt, decode, repeats };
 model.SetAction(parse => ModelBench.Run(

@@ -77,6 +77,10 @@ public sealed unsafe class DriverApi
         GraphLaunch = (delegate* unmanaged<nint, nint, int>)source.Require("cuGraphLaunch", "10.0");
         GraphDestroy = (delegate* unmanaged<nint, int>)source.Require("cuGraphDestroy", "10.0");
         GraphExecDestroy = (delegate* unmanaged<nint, int>)source.Require("cuGraphExecDestroy", "10.0");
+
+        // For profilers alone: nothing is lost without.
+        ProfilerStart = (delegate* unmanaged<int>)source.Find("cuProfilerStart");
+        ProfilerStop = (delegate* unmanaged<int>)source.Find("cuProfilerStop");
         Check(init(0), "cuInit");
     }
 
@@ -169,6 +173,10 @@ public sealed unsafe class DriverApi
     internal delegate* unmanaged<nint, int> GraphDestroy { get; }
 
     internal delegate* unmanaged<nint, int> GraphExecDestroy { get; }
+
+    internal delegate* unmanaged<int> ProfilerStart { get; }
+
+    internal delegate* unmanaged<int> ProfilerStop { get; }
 
     /// <summary>The system's driver; the same table each time.</summary>
     /// <exception cref="CudaLibraryException">There is none, or it is too old.</exception>

@@ -60,7 +60,7 @@ public sealed unsafe class NvtxApi
     {
         if (Environment.GetEnvironmentVariable(InjectionVariable) is { Length: > 0 } tool && NativeLibrary.TryLoad(tool, out nint library))
             return Inject(name => NativeLibrary.TryGetExport(library, name, out nint address) ? address : 0);
-        foreach (string name in OperatingSystem.IsWindows() ? (string[])["nvToolsExt64_1.dll", "nvtx3interop.dll"] : ["libnvToolsExt.so.1", "libnvtx3interop.so"])
+        foreach (string name in OperatingSystem.IsWindows() ? (string[])["nvToolsExt64_1.dll", "nvtx3interop.dll"] : ["libnvToolsExt.so.1", "libnvtx3interop.so.1", "libnvtx3interop.so"])
         {
             if (NativeLibrary.TryLoad(name, out nint handle))
                 return new NvtxApi(new FunctionSource("NVTX", "", function => NativeLibrary.TryGetExport(handle, function, out nint address) ? address : 0));

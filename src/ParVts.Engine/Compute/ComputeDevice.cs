@@ -67,6 +67,13 @@ public abstract class ComputeDevice : IDisposable
     /// <summary>How often this queue launched each of its kernels so far; empty where a device has none.</summary>
     public virtual IReadOnlyList<KernelUse> KernelUses => [];
 
+    /// <summary>
+    /// Waits for what is queued, and tells the device's profilers that from now on they are to measure, or no longer; nothing on the CPU.
+    /// </summary>
+    public virtual void Profile(bool on)
+    {
+    }
+
     /// <summary>Another queue on the same hardware. Both must be disposed; the hardware is let go with the last.</summary>
     public abstract ComputeDevice Share();
 

@@ -5,6 +5,7 @@ using ParVts.Engine.Formats;
 using ParVts.Engine.Generation.Saving;
 using ParVts.Engine.Imaging;
 using ParVts.Engine.Models;
+using ParVts.Engine.Profiling;
 using ParVts.Engine.Scheduling;
 using ParVts.Engine.Text;
 
@@ -36,6 +37,12 @@ public sealed record EngineOptions
 
     /// <summary>Receives warnings, each said once.</summary>
     public Action<string>? Warning { get; init; }
+
+    /// <summary>Records what runs when; null for none. Profilers that listen to NVTX or to the event source are told in any case.</summary>
+    public ProfileRecorder? Profile { get; init; }
+
+    /// <summary>NVTX's domain in place of the process's own: a test's.</summary>
+    internal ParVts.Cuda.NvtxDomain? Nvtx { get; init; }
 }
 
 /// <summary>
@@ -61,6 +68,8 @@ public sealed class Engine : IDisposable
     {
         var watch = Stopwatch.StartNew();
         Options = options;
+        Ranges = new ProfileRanges(options.Profile, options.Nvtx);
+        using ProfileRanges.Scope range = Ranges.Begin(RangeKind.Load, 0);
         Directory = directory;
         _device = options.OpenDevice?.Invoke() ?? Devices.Open(options);
         try
@@ -138,6 +147,9 @@ public sealed class Engine : IDisposable
     /// <summary>Bytes that the process held beside the model, once it was open.</summary>
     internal long ProcessBytes { get; }
 
+    /// <summary>What profilers are told.</summary>
+    internal ProfileRanges Ranges { get; }
+
     internal LlavaModel Model => _model;
 
     /// <summary>Tells this model from others; only while a session holds the weights.</summary>
@@ -155,6 +167,7 @@ public sealed class Engine : IDisposable
     /// <summary>Prepares a decoded picture: resize, crop or pad, normalise.</summary>
     public PromptImage PrepareImage(RgbImage image, ImageAspect aspect = ImageAspect.Model)
     {
+        using ProfileRanges.Scope range = Ranges.Begin(RangeKind.Image, Config.VisualTokensPerImage);
         float[] pixels = new float[3 * Config.Vision.ImageSize * Config.Vision.ImageSize];
         _preprocessor.Process(image, pixels, aspect);
         return new PromptImage(pixels);

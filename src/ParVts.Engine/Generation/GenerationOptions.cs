@@ -54,7 +54,9 @@ public sealed record GenerationOptions
     // What a timer can wait.
     private static readonly TimeSpan s_longest = TimeSpan.FromDays(49);
 
-    internal void Validate()
+    /// <summary>Refuses values that are out of range; every call that takes options does so, too.</summary>
+    /// <exception cref="RequestException">One is; the message says what is allowed.</exception>
+    public void Validate()
     {
         Require(MaxTokens >= 1, $"the number of new tokens is {MaxTokens}; it must be at least 1");
         Require(Temperature >= 0 && float.IsFinite(Temperature), $"the temperature is {Temperature}; it must be 0 or more");

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Runtime.InteropServices;
 using ParVts.Engine.Compute;
 using ParVts.Engine.Models;
+using ParVts.Engine.Profiling;
 using ParVts.Engine.Scheduling;
 using ParVts.Engine.Scheduling.Policies;
 
@@ -191,17 +192,14 @@ public sealed partial class Session
             if (tokens.Count > 0)
             {
                 int position = prompt.Length + tokens.Count - 1;
+                using ProfileRanges.Scope range = _engine.Ranges.Begin(RangeKind.Decode, position);
                 _decodeState.Step = tokens.Count;
                 _run.Step(tokens[^1], position, _policy, _decodeState);
                 _cachedIds.Add(tokens[^1]);
                 AfterStep(tokens.Count);
             }
-            else
-            {
-                _run.Sampler?.Choose(_run.Logits);
-            }
 
-            int token = Choose(sampler);
+            int token = Choose(sampler, tokens.Count);
             tokens.Add(token);
             if (tokens.Count == 1)
             {
@@ -252,8 +250,12 @@ public sealed partial class Session
         return sampler;
     }
 
-    private int Choose(Sampler? sampler)
+    // Within a step the device has chosen the next token already; the first one is chosen here.
+    private int Choose(Sampler? sampler, int made)
     {
+        using ProfileRanges.Scope range = _engine.Ranges.Begin(RangeKind.Sample, made);
+        if (made == 0)
+            _run.Sampler?.Choose(_run.Logits);
         Sink?.Invoke("logits", _run.Logits);
         int token;
         bool sawNaN;

@@ -45,7 +45,7 @@ public sealed partial class Session : IDisposable
         _engine = engine;
         _device = device;
         _policy = policy;
-        _run = new LlavaRun(engine.Model, device);
+        _run = new LlavaRun(engine.Model, device, engine.Ranges);
         _decodeState = new DecodeState(engine.Config.Text.Layers, layer => _run.Kv.Length(layer), Thin);
         _trace = new ScheduleTrace(engine.Config.Text, new Tensor(0, engine.Model.InputType, 0, 0).ElementBytes);
         _detokenizer = engine.TokenizerOrNull?.CreateDetokenizer(skipSpecialTokens: true);
@@ -91,17 +91,25 @@ public sealed partial class Session : IDisposable
     public LogitsSink? Logits { get; set; }
 
     /// <summary>Changes the policy; the cache, which another policy filled, is emptied.</summary>
-    /// <exception cref="PolicyException">The policy string is wrong.</exception>
+    /// <exception cref="PolicyException">The policy string is wrong, or does not fit the model.</exception>
     public void SetPolicy(string policy) => SetPolicy(PolicyRegistry.Create(policy));
 
-    /// <summary>Changes the policy to one of the caller's own, which serves this session alone; the cache is emptied.</summary>
-    /// <exception cref="PolicyException">The policy does not fit the model.</exception>
+    /// <summary>The same with a policy of the host's own, which serves this session alone from then on.</summary>
+    /// <exception cref="PolicyException">It does not fit the model.</exception>
     public void SetPolicy(VisualTokenPolicy policy)
     {
+        ArgumentNullException.ThrowIfNull(policy);
         using Lease lease = Enter();
         _engine.Bind(policy);
         Forget(0);
         _policy = policy;
+    }
+
+    /// <summary>Rows that each layer's KV cache holds.</summary>
+    public int[] KeyValueLengths()
+    {
+        using Lease lease = Enter();
+        return CachedTurns.Lengths(_run.Kv);
     }
 
     /// <summary>Empties the cache.</summary>

@@ -1,6 +1,7 @@
 using System.Globalization;
 using ParVts.Engine.Compute;
 using ParVts.Engine.Formats;
+using ParVts.Engine.Profiling;
 using ParVts.Engine.Scheduling;
 
 namespace ParVts.Engine.Models;
@@ -9,7 +10,7 @@ namespace ParVts.Engine.Models;
 /// A Llama-type decoder over rows: pre-norm attention with rotary positions and grouped KV heads, gated MLP. One
 /// caller at a time.
 /// </summary>
-internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, TextConfig config) : IDisposable
+internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, TextConfig config, ProfileRanges ranges) : IDisposable
 {
     private readonly WatchedStep _watched = new();
     private readonly StepRecording _recording = new(device);
@@ -38,21 +39,27 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         DecoderWorkspace workspace, KvStore kv, VisualTokenPolicy policy, ScheduleState state, ScheduleTrace trace,
         Action<int, int>? progress, StageSink? sink, CancellationToken cancellation)
     {
+        using ProfileRanges.Scope whole = ranges.Begin(RangeKind.Prefill, state.Rows.Count);
         sink?.Invoke("inputs_embeds", workspace.Hidden.Slice(0, state.Rows.Count));
 
         // Whoever watches wants to know which rows these are.
         _schedule.Begin(workspace, state, defers: device.RunsAhead && sink is null, policy.CompactPositions);
         SetPositions(workspace, state.Rows.Rope);
         state.Measures = new ScheduleMeasures(device, weights, workspace, kv, state, config);
-        policy.OnVisionTokens(state);
-        if (_schedule.ChangeRows(workspace, kv, state))
-            SetPositions(workspace, state.Rows.Rope);
+        using (ranges.Begin(RangeKind.Policy, state.Rows.Count))
+            policy.OnVisionTokens(state);
+        EnterDecoder(workspace, kv, state);
         for (int layer = 0; layer < weights.Layers.Length; layer++)
         {
             cancellation.ThrowIfCancellationRequested();
             state.Enter(layer);
-            policy.BeforeLayer(state);
-            state.Settle();
+            using (ranges.Begin(RangeKind.Policy, state.Rows.Count, layer))
+            {
+                policy.BeforeLayer(state);
+                state.Settle();
+            }
+
+            using ProfileRanges.Scope range = ranges.Begin(RangeKind.Layer, state.QueryCount, layer, ranges.IsOn ? state.Stage : RangeStage.None);
             bool moved = _schedule.ChangeRows(workspace, kv, state);
             if (policy.CompactPositions)
                 moved |= state.Rows.Renumber(state.CachedRows);
@@ -69,8 +76,20 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
         }
 
         int last = state.Rows.Count;
+        using ProfileRanges.Scope logits = ranges.Begin(RangeKind.Logits, 1);
         sink?.Invoke(Stage("hidden", weights.Layers.Length), workspace.Hidden.Slice(0, last));
         ComputeLogits(workspace, last - 1);
+    }
+
+    // The rows follow what the policy decided before the first layer.
+    private void EnterDecoder(DecoderWorkspace workspace, KvStore kv, ScheduleState state)
+    {
+        if (state.Change == RowChange.None)
+            return;
+        using ProfileRanges.Scope range = ranges.Begin(
+            RangeKind.Rows, state.Rows.Count, stage: ranges.IsOn ? state.Stage & ~RangeStage.Paths : RangeStage.None);
+        if (_schedule.ChangeRows(workspace, kv, state))
+            SetPositions(workspace, state.Rows.Rope);
     }
 
     /// <summary>Feeds one token and leaves the logits of the next. Allocates nothing.</summary>
@@ -131,6 +150,7 @@ internal sealed class Decoder(ComputeDevice device, DecoderWeights weights, Text
             device.RotaryTable(workspace.Positions.Slice(0, 1), workspace.Frequencies, rotary);
         for (int layer = 0; layer < weights.Layers.Length; layer++)
         {
+            using ProfileRanges.Scope range = ranges.Begin(RangeKind.Layer, 1, layer);
             KvLayer held = kv.StepLayer(layer);
             if (compact)
                 device.RotaryTable(new Tensor(held.LengthAt, TensorType.I32, 1, 1), workspace.Frequencies, rotary);

@@ -1,5 +1,6 @@
 using ParVts.Engine.Compute;
 using ParVts.Engine.Formats;
+using ParVts.Engine.Profiling;
 using ParVts.Engine.Scheduling;
 
 namespace ParVts.Engine.Models;
@@ -21,6 +22,7 @@ internal sealed class LlavaRun : IDisposable
 {
     private readonly ComputeDevice _device;
     private readonly LlavaModel _model;
+    private readonly ProfileRanges _ranges;
     private readonly Decoder _decoder;
     private readonly VisionTower _tower;
     private DeviceBuffer? _memory;
@@ -29,13 +31,14 @@ internal sealed class LlavaRun : IDisposable
     private VisionWorkspace? _vision;
     private RunNeeds _needs;
 
-    public LlavaRun(LlavaModel model, ComputeDevice device)
+    public LlavaRun(LlavaModel model, ComputeDevice device, ProfileRanges ranges)
     {
         _model = model;
+        _ranges = ranges;
         _device = device;
         TextConfig text = model.Config.Text;
-        _decoder = new Decoder(device, model.Decoder, text);
-        _tower = new VisionTower(device, model.Vision, model.Config.Vision);
+        _decoder = new Decoder(device, model.Decoder, text, ranges);
+        _tower = new VisionTower(device, model.Vision, model.Config.Vision, ranges);
         Kv = new KvStore(device, text.Layers, text.KeyValueHeads, text.HeadDim, model.InputType);
         Sampler = device.CreateSampler(text.VocabularySize);
     }
@@ -128,6 +131,7 @@ internal sealed class LlavaRun : IDisposable
         Tensor features = vision.Hidden.Slice(first, rows);
         if (policy.Needs.HasFlag(PolicyNeeds.ClassAttention) && rows == config.VisualTokensPerImage)
             _device.Convert(Part(vision.Scores, first, rows), Part(_activations!.ClassScores, image * rows, rows));
+        using ProfileRanges.Scope range = _ranges.Begin(RangeKind.Project, rows);
         Tensor tokens = _activations!.Hidden.Slice(firstRow, rows);
         Tensor inputs = features;
         if (_model.InputType != features.Type)

@@ -1,5 +1,6 @@
 using ParVts.Engine.Compute;
 using ParVts.Engine.Formats;
+using ParVts.Engine.Profiling;
 using ParVts.Engine.Scheduling;
 
 namespace ParVts.Engine.Models;
@@ -13,16 +14,18 @@ internal sealed class VisionTower
     private readonly ComputeDevice _device;
     private readonly VisionWeights _weights;
     private readonly VisionConfig _config;
+    private readonly ProfileRanges _ranges;
     private readonly int[] _ids;
     private readonly float _scale;
     private readonly AttentionPlan _plan = new();
     private readonly TowerMeasures _measures;
 
-    public VisionTower(ComputeDevice device, VisionWeights weights, VisionConfig config)
+    public VisionTower(ComputeDevice device, VisionWeights weights, VisionConfig config, ProfileRanges ranges)
     {
         _device = device;
         _weights = weights;
         _config = config;
+        _ranges = ranges;
         _ids = Enumerable.Range(0, config.Rows).ToArray();
         _scale = 1f / MathF.Sqrt(config.HiddenSize / config.Heads);
         _measures = new TowerMeasures(device, weights, config);
@@ -37,6 +40,7 @@ internal sealed class VisionTower
     /// <returns>Rows of the result.</returns>
     public int Run(VisionWorkspace workspace, KvStore kv, ReadOnlySpan<float> pixels, VisualTokenPolicy policy, VisionState state)
     {
+        using ProfileRanges.Scope whole = _ranges.Begin(RangeKind.Vision, _ids.Length);
         Embed(workspace, pixels);
         state.Rows = _ids.Length;
         state.IsFinal = false;
@@ -56,6 +60,7 @@ internal sealed class VisionTower
         for (int block = 0; block < _weights.Layers.Length; block++)
         {
             state.Block = block;
+            using ProfileRanges.Scope range = _ranges.Begin(RangeKind.Block, state.Rows, block);
             bool measure = block == _weights.Layers.Length - 1 && policy.Needs.HasFlag(PolicyNeeds.ClassAttention);
             RunBlock(workspace, _weights.Layers[block], kv, policy, state, measure);
         }

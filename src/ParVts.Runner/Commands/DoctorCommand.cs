@@ -34,6 +34,8 @@ internal static class DoctorCommand
             Compiler(),
             new Library("PNG plots", SvgRasterizer.LoadedAs, null, $"optional: plots are SVG otherwise; {SvgRasterizer.Hint}"),
             new Library("cuBLAS", FindFile(CublasApi.FileNames), null, "optional: our own kernels multiply without it; comes with the CUDA toolkit"),
+            Tool("Nsight Systems", "nsys"),
+            Tool("Nsight Compute", "ncu"),
         ];
         if (parse.GetValue(CommonOptions.Json))
             WriteJson(libraries);
@@ -52,9 +54,16 @@ internal static class DoctorCommand
         WriteLine("memory", Sizes.Mebibytes(MemoryBytes()));
         foreach (Library library in libraries)
             WriteLine(library.Name, library.Describe());
+        var counters = CounterPermission.Read();
+        WriteLine("GPU counters", counters.IsPermitted switch
+        {
+            true => $"permitted: {counters.Explanation}",
+            false => $"not permitted: {counters.Explanation}",
+            null => counters.Explanation,
+        });
     }
 
-    private static void WriteLine(string name, string value) => Console.Out.WriteLine($"{name,-14}{value}");
+    private static void WriteLine(string name, string value) => Console.Out.WriteLine($"{name,-16}{value}");
 
     private static void WriteJson(IReadOnlyList<Library> libraries) => JsonOutput.Write(json =>
     {
@@ -80,6 +89,14 @@ internal static class DoctorCommand
         }
 
         json.WriteEndArray();
+        var counters = CounterPermission.Read();
+        json.WriteStartObject("gpu_counters");
+        if (counters.IsPermitted is bool permitted)
+            json.WriteBoolean("permitted", permitted);
+        else
+            json.WriteNull("permitted");
+        json.WriteString("hint", counters.Explanation);
+        json.WriteEndObject();
     });
 
     private static string Version() => typeof(DoctorCommand).Assembly.GetName().Version?.ToString(3) ?? "unknown";
@@ -153,7 +170,15 @@ internal static class DoctorCommand
         return true;
     });
 
-    /// <summary>A native library: the file that was found, or how to get one.</summary>
+    private static Library Tool(string name, string program)
+    {
+        string file = OperatingSystem.IsWindows() ? program + ".exe" : program;
+        string? found = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator)
+            .Select(folder => Path.Combine(folder, file)).FirstOrDefault(File.Exists);
+        return new Library(name, found, null, $"optional: '{program}' is not in PATH; docs/profiling.md says where it comes from");
+    }
+
+    /// <summary>A native library or a program: the file that was found, or how to get one.</summary>
     private sealed record Library(string Name, string? Found, string? Version, string Hint)
     {
         public string Describe() => Found is null

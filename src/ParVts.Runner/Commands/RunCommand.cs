@@ -1,5 +1,6 @@
 using System.CommandLine;
 using ParVts.Engine.Generation;
+using ParVts.Engine.Profiling;
 using ParVts.Engine.Scheduling;
 using ParVts.Runner.Explaining;
 using ParVts.Runner.Options;
@@ -13,6 +14,7 @@ internal static class RunCommand
     public static Command Create()
     {
         var options = new RunOptions();
+        var profile = new ProfileOptions();
         var show = new Option<bool>("--show")
         {
             Description = "Show the pictures (as blocks, where the terminal can), the question, and which visual tokens stayed, on standard error.",
@@ -25,17 +27,20 @@ internal static class RunCommand
             parvts run --model llava-1.5-7b --image a.png --image b.png --prompt "First <image>, then <image>: what has changed?"
             curl -s https://example.org/cat.jpg | parvts run --model llava-1.5-7b --image - --prompt "Describe it." --json
             parvts run --model llava-1.5-7b --image cat.jpg --raw-prompt "USER: <image>\nWhat is it? ASSISTANT:" --temperature 0.7 --seed 1
+            parvts run --model llava-1.5-7b --image cat.jpg --prompt "What is it?" --policy parvts --warm-up 1 --profile trace.json
             """);
         options.AddTo(command);
+        profile.AddTo(command);
         command.Options.Add(show);
-        command.SetAction(parse => Run(parse, options, parse.GetValue(show)));
+        command.SetAction(parse => Run(parse, options, profile, parse.GetValue(show)));
         return command;
     }
 
-    private static int Run(ParseResult parse, RunOptions options, bool show)
+    private static int Run(ParseResult parse, RunOptions options, ProfileOptions profile, bool show)
     {
         bool json = parse.GetValue(CommonOptions.Json);
-        using Request request = options.Open(parse);
+        ProfileRecorder? recorder = profile.Recorder(parse);
+        using Request request = options.Open(parse, profile: recorder);
         using Session session = request.Engine.CreateSession(request.Policy);
         if (parse.GetValue(CommonOptions.Verbose))
         {
@@ -45,13 +50,13 @@ internal static class RunCommand
 
         if (show)
             Show(request);
-        GenerationResult result = Answering.Generate(
-            session, request.Prompt, request.Options, json ? null : text => Console.Out.Write(text));
+        GenerationResult result = profile.Generate(parse, request, session, json ? null : text => Console.Out.Write(text));
         var report = new AnswerReport(request.Engine, session, result, request.ImageMilliseconds);
         if (!json)
             Console.Out.WriteLine();
         if (show)
             ShowTokens(request, result.Trace);
+        profile.Save(parse, recorder, request, session);
         if (json)
         {
             JsonOutput.Write(report.Write);

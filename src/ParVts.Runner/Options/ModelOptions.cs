@@ -5,6 +5,7 @@ using System.Text.RegularExpressions;
 using ParVts.Cuda.Compilation;
 using ParVts.Engine.Compute.Cuda;
 using ParVts.Engine.Generation;
+using ParVts.Engine.Profiling;
 using ParVts.Runner.Output;
 
 namespace ParVts.Runner.Options;
@@ -81,7 +82,7 @@ internal sealed partial class ModelOptions
     public long? MemoryCap(ParseResult parse) => parse.GetValue(_memoryCap);
 
     /// <summary>Opens the model; warnings go to standard error.</summary>
-    public InferenceEngine Open(ParseResult parse, bool capped = true)
+    public InferenceEngine Open(ParseResult parse, bool capped = true, ProfileRecorder? profile = null)
     {
         string device = parse.GetRequiredValue(_device);
         var cuda = new CudaOptions
@@ -100,6 +101,7 @@ internal sealed partial class ModelOptions
             Map = !parse.GetValue(_noMap),
             MemoryCap = capped ? parse.GetValue(_memoryCap) : null,
             Warning = Warn,
+            Profile = profile,
         };
         using var progress = new ProgressDisplay("loading");
         return InferenceEngine.Open(parse.GetRequiredValue(_model), options);

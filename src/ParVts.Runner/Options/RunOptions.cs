@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Diagnostics;
 using ParVts.Engine.Generation;
+using ParVts.Engine.Profiling;
 using ParVts.Engine.Scheduling;
 
 namespace ParVts.Runner.Options;
@@ -26,7 +27,7 @@ internal sealed class RunOptions
     }
 
     /// <summary>Reads everything that the command line names; what is quick to refuse comes first, the model last.</summary>
-    public Request Open(ParseResult parse, bool capped = true)
+    public Request Open(ParseResult parse, bool capped = true, ProfileRecorder? profile = null)
     {
         GenerationOptions options = Sampling.Read(parse);
         PromptText text = Prompt.Text(parse);
@@ -34,7 +35,7 @@ internal sealed class RunOptions
         string policy = Prompt.Policy(parse);
         _ = PolicyRegistry.Create(policy);
         IReadOnlyList<Picture> pictures = Prompt.Pictures(parse);
-        InferenceEngine engine = Model.Open(parse, capped);
+        InferenceEngine engine = Model.Open(parse, capped, profile);
         try
         {
             var watch = Stopwatch.StartNew();

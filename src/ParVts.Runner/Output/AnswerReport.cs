@@ -3,7 +3,6 @@ using System.Globalization;
 using System.Text.Json;
 using ParVts.Engine.Compute;
 using ParVts.Engine.Generation;
-using ParVts.Engine.Scheduling;
 
 namespace ParVts.Runner.Output;
 
@@ -23,17 +22,12 @@ internal sealed record AnswerReport(InferenceEngine Engine, Session Session, Gen
     /// <summary>The members of <c>run --json</c>.</summary>
     public void Write(Utf8JsonWriter json)
     {
-        json.WriteString("text", Result.Text);
-        json.WriteNumbers("tokens", Result.Tokens);
-        json.WriteString("finish", FinishName(Result.Finish));
-        json.WriteNumber("prompt_tokens", Result.PromptTokens);
-        json.WriteNumber("visual_tokens", Result.VisualTokens);
-        json.WriteNumber("cached_tokens", Result.CachedTokens);
+        ResultJson.WriteAnswer(json, Result);
         json.WriteString("device", Engine.DeviceName);
         json.WriteString("policy", Policy);
         WriteTimes(json);
         WriteMemory(json);
-        WriteTrace(json, Result.Trace);
+        ResultJson.WriteTrace(json, Result.Trace);
         if (KernelUses.Count > 0)
             WriteKernels(json);
     }
@@ -49,7 +43,7 @@ internal sealed record AnswerReport(InferenceEngine Engine, Session Session, Gen
             CultureInfo.InvariantCulture,
             $"[{Engine.DeviceName}, {Policy}] prompt {Result.PromptTokens} tokens ({Result.VisualTokens} visual{cached}), "
             + $"prefill {Seconds(times.Prefill)} ({Rate(1000 * computed / Math.Max(times.Prefill, 1e-3))}), vision {Seconds(times.Vision)}; "
-            + $"{Result.Tokens.Count} new tokens{decode}, finish {FinishName(Result.Finish)}; "
+            + $"{Result.Tokens.Count} new tokens{decode}, finish {ResultJson.NameOf(Result.Finish)}; "
             + $"load {Seconds(Engine.LoadTime.TotalMilliseconds)}, total {Seconds(times.Total)}; "
             + $"memory {Sizes.Mebibytes(PeakProcessBytes())} peak, KV {Sizes.Mebibytes(KeyValueBytes)}");
     }
@@ -59,11 +53,7 @@ internal sealed record AnswerReport(InferenceEngine Engine, Session Session, Gen
         json.WriteStartObject("times_ms");
         json.WriteMilliseconds("load", Engine.LoadTime.TotalMilliseconds);
         json.WriteMilliseconds("image", ImageMilliseconds);
-        json.WriteMilliseconds("vision", Result.Times.Vision);
-        json.WriteMilliseconds("prefill", Result.Times.Prefill);
-        json.WriteMilliseconds("first_token", Result.Times.FirstToken);
-        json.WriteMilliseconds("decode_per_token", Result.Times.DecodePerToken);
-        json.WriteMilliseconds("total", Result.Times.Total);
+        ResultJson.WriteTimes(json, Result.Times);
         json.WriteEndObject();
     }
 
@@ -104,62 +94,6 @@ internal sealed record AnswerReport(InferenceEngine Engine, Session Session, Gen
 
         json.WriteEndObject();
     }
-
-    private static void WriteTrace(Utf8JsonWriter json, ScheduleTrace trace)
-    {
-        json.WriteStartObject("trace");
-        json.WriteNumber("prefix", trace.Prefix);
-        json.WriteNumber("visual", trace.Visual);
-        json.WriteNumber("text", trace.Text);
-        json.WriteNumbers("rows_by_layer", trace.RowsByLayer);
-        json.WriteNumbers("keys_by_layer", trace.KeysByLayer);
-        json.WriteNumbers("kv_rows_by_layer", trace.KvRowsByLayer);
-        json.WriteNumbers("kv_bytes_by_layer", trace.KvRowsByLayer.Select(rows => rows * trace.KvRowBytes));
-        json.WriteNumbers("pairs_by_layer", trace.PairsByLayer);
-        json.WriteNumbers("flops_by_layer", trace.FlopsByLayer);
-        json.WriteNumbers("flops_counted_by_layer", trace.FlopsCountedByLayer);
-        json.WriteNumber("flops", trace.Flops);
-        json.WriteNumber("flops_dense", trace.FlopsDense);
-        json.WriteNumber("pairs_visual", trace.PairsVisual);
-        json.WriteStartArray("events");
-        foreach (ScheduleEvent done in trace.Events)
-            WriteEvent(json, done);
-        json.WriteEndArray();
-        json.WriteEndObject();
-    }
-
-    private static void WriteEvent(Utf8JsonWriter json, ScheduleEvent done)
-    {
-        json.WriteStartObject();
-        json.WriteNumber("layer", done.Layer);
-        json.WriteString("kind", done.Kind.ToString().ToLowerInvariant());
-        json.WriteNumbers("kept", done.Kept);
-        if (done.Subject is not null)
-            json.WriteNumbers("subject", done.Subject);
-        json.WriteString("score", done.Score);
-        if (done.Margin is double margin)
-            json.WriteNumber("margin", margin);
-        else
-            json.WriteNull("margin");
-        if (done.Weights.Count > 0)
-        {
-            json.WriteStartArray("weights");
-            foreach (float weight in done.Weights)
-                json.WriteNumberValue(weight);
-            json.WriteEndArray();
-        }
-
-        if (done.Note is not null)
-            json.WriteString("note", done.Note);
-        json.WriteEndObject();
-    }
-
-    private static string FinishName(FinishReason finish) => finish switch
-    {
-        FinishReason.Stop => "stop",
-        FinishReason.Length => "length",
-        _ => "cancelled",
-    };
 
     private static long PeakProcessBytes()
     {

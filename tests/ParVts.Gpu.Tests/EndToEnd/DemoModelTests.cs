@@ -52,7 +52,7 @@ internal class DemoModelTests
     {
         using Session session = _model.Engine.CreateSession("parvts:keep=36,migrate=1");
         _model.Sim.ResetCounters();
-        session.Generate(DemoModel.Ask(_model.Engine, "is there a blue cross?", DemoModel.Picture(0)), new GenerationOptions { MaxTokens = 3 });
+        session.Generate(DemoModel.Ask(_model.Engine, "is there a blue cross?", DemoModel.Picture(0)), new GenerationOptions { MaxTokens = 6, IgnoreEndOfSequence = true });
         IReadOnlyList<KernelUse> uses = session.KernelUses;
         HashSet<string> loaded = [.. _model.Sim.LoadedPtx.Select(ptx => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(ptx))))];
         Assert.That(uses.Select(use => use.PtxSha256).Distinct(), Is.SubsetOf(loaded));

@@ -92,6 +92,9 @@ public sealed unsafe partial class SimDriver
         Add("cuGraphLaunch", Needs.Context, LaunchGraph);
         Add("cuGraphDestroy", Needs.Context, graph => Destroy<SimGraph>(graph));
         Add("cuGraphExecDestroy", Needs.Context, graph => Destroy<SimExecutableGraph>(graph));
+
+        Add("cuProfilerStart", Needs.Context, () => DriverCode.Success);
+        Add("cuProfilerStop", Needs.Context, () => DriverCode.Success);
     }
 
     // The state that a call needs is handed through Guard by value: a call itself allocates nothing before Guard begins to count.

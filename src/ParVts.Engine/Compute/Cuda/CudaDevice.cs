@@ -128,6 +128,13 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     }
 
     /// <inheritdoc/>
+    public override void Profile(bool on)
+    {
+        _stream.Synchronize();
+        _shared.Context.Profile(on);
+    }
+
+    /// <inheritdoc/>
     public override long? FreeBytes => _shared.Context.Memory.Free;
 
     /// <inheritdoc/>

@@ -1,0 +1,71 @@
+using ParVts.Cuda;
+using ParVts.Engine;
+using InsufficientMemoryException = ParVts.Engine.Compute.InsufficientMemoryException;
+
+namespace ParVts.Native;
+
+/// <summary>What a call returns; the numbers of include/parvts.h.</summary>
+internal enum Status
+{
+    Ok = 0,
+    InvalidArgument = 1,
+    BadHandle = 2,
+    TooSmall = 3,
+    BadFile = 4,
+    BadRequest = 5,
+    NoMemory = 6,
+    NoDevice = 7,
+    DeviceFailed = 8,
+    Busy = 9,
+    Cancelled = 10,
+    Forked = 11,
+    Unsupported = 12,
+    Internal = 13,
+}
+
+/// <summary>What a caller did wrong, found before the engine was asked.</summary>
+internal sealed class CallException(Status status, string message, string hint = "") : Exception(message)
+{
+    /// <summary>What the call returns.</summary>
+    public Status Status => status;
+
+    /// <summary>What to do.</summary>
+    public string Hint => hint;
+}
+
+/// <summary>Errors of the engine in the words of the C ABI. Pure functions; any thread.</summary>
+internal static class Failures
+{
+    /// <summary>What a call returns.</summary>
+    public static Status StatusOf(Exception failure) => failure switch
+    {
+        CallException call => call.Status,
+        ModelFormatException or ImageFormatException or IOException or UnauthorizedAccessException => Status.BadFile,
+        RequestException or PolicyException => Status.BadRequest,
+        InsufficientMemoryException or OutOfMemoryException or CudaException { IsOutOfMemory: true } => Status.NoMemory,
+        DeviceException or MissingLibraryException or CudaLibraryException or CudaDeviceException => Status.NoDevice,
+        CudaErrorException => Status.DeviceFailed,
+        ObjectDisposedException => Status.BadHandle,
+        OperationCanceledException => Status.Cancelled,
+        _ => Status.Internal,
+    };
+
+    /// <summary>What was wrong.</summary>
+    public static string MessageOf(Exception failure) => StatusOf(failure) switch
+    {
+        Status.Internal => $"{failure.GetType().Name}: {failure.Message}",
+        Status.BadHandle when failure is ObjectDisposedException => "what the handle stands for was closed while the call began",
+        _ => failure.Message,
+    };
+
+    /// <summary>What to do about it.</summary>
+    public static string HintOf(Exception failure) => failure switch
+    {
+        CallException call => call.Hint,
+        MissingLibraryException missing => missing.Hint,
+        OutOfMemoryException => "use fewer or smaller inputs, or set memory_cap to be told beforehand",
+        CudaContextLostException => "close the engine and its sessions, and open it anew",
+        _ when StatusOf(failure) == Status.Internal => "this is a defect of the library: please report it with this message",
+        _ => "",
+    };
+}

@@ -1,0 +1,98 @@
+using System.Text.Json;
+using ParVts.Engine.Generation;
+using ParVts.Engine.Imaging;
+using ParVts.Engine.Text;
+
+namespace ParVts.Native.Tests;
+
+/// <summary>Hosts in other languages: the examples that are shipped, run against the library as it is compiled ahead of time.</summary>
+public sealed class ClientTests
+{
+    private const string Question = "what color is the circle?";
+    private const int Limit = 16;
+
+    [TestCase("c", "dense")]
+    [TestCase("c", "parvts:keep=36")]
+    [TestCase("python", "dense")]
+    [TestCase("python", "parvts:keep=36")]
+    public void AClientGetsTheEnginesAnswer(string language, string policy)
+    {
+        Finished run = Ask(language, Host.Model, Host.Picture, Question, policy);
+        Assert.That(run.Code, Is.Zero, run.Errors);
+        using var engine = Engine.Generation.Engine.Open(Host.Model);
+        using Session session = engine.CreateSession(policy);
+        GenerationResult expected = session.Generate(
+            engine.CreatePrompt(
+                [new ChatMessage("user", [ChatPart.Image, ChatPart.OfText(Question)])], [engine.PrepareImage(ImageDecoder.Load(Host.Picture))]),
+            new GenerationOptions { MaxTokens = Limit });
+        string[] lines = run.Output.TrimEnd().Split('\n');
+        using JsonDocument info = JsonDocument.Parse(lines[1]);
+        using JsonDocument trace = JsonDocument.Parse(Caller.Json(json => ResultJson.WriteTrace(json, expected.Trace)));
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(lines[0], Is.EqualTo(expected.Text), "piece by piece");
+            Assert.That(info.RootElement.GetProperty("text").GetString(), Is.EqualTo(expected.Text));
+            Assert.That(info.RootElement.GetProperty("tokens").EnumerateArray().Select(token => token.GetInt32()), Is.EqualTo(expected.Tokens));
+            Assert.That(JsonElement.DeepEquals(info.RootElement.GetProperty("trace"), trace.RootElement.GetProperty("trace")), lines[1]);
+            Assert.That(lines[2], Is.EqualTo("KV rows by layer: " + string.Join(' ', session.KeyValueLengths())));
+        }
+    }
+
+    [Test]
+    public void CCancelsFromAnotherThread()
+    {
+        Finished run = NativeLibraryFiles.Run(NativeLibraryFiles.Compile(Source("c/ask.c"), "ask-cancel"), Host.Model, Host.Picture, Question, "parvts:keep=36", "3");
+        Assert.That(run.Code, Is.Zero, run.Errors);
+        using JsonDocument info = JsonDocument.Parse(run.Output.TrimEnd().Split('\n')[1]);
+        Assert.That(info.RootElement.GetProperty("finish").GetString(), Is.EqualTo("cancelled"));
+        Assert.That(info.RootElement.GetProperty("tokens").GetArrayLength(), Is.InRange(3, 999));
+    }
+
+    [TestCase("c")]
+    [TestCase("python")]
+    public void AClientIsToldWhatIsWrong(string language)
+    {
+        Finished run = Ask(language, Host.Model, "nowhere.png", Question, "dense");
+        Finished policy = Ask(language, Host.Model, Host.Picture, Question, "parvts:kep=3");
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(run.Code, Is.EqualTo(1));
+            Assert.That(run.Errors, Does.Contain("nowhere.png").And.Not.Contain("Traceback"));
+            Assert.That(policy.Code, Is.EqualTo(1));
+            Assert.That(policy.Errors, Does.Contain("kep").And.Contain("keep"));
+        }
+    }
+
+    // What may be used is decided when the library is compiled, and the loader picks: it must be what the runtime would use here.
+    [Test]
+    public void TheLibraryUsesTheVectorsThatTheRunnerDoes()
+    {
+        string python = "import sys; sys.path.insert(0, sys.argv[1]); import parvts; print(parvts.Library(sys.argv[2]).info['vector_bits'])";
+        Finished run = Python("-c", python, Source("python"), NativeLibraryFiles.Library);
+        int expected = System.Runtime.Intrinsics.Vector512.IsHardwareAccelerated ? 512 : System.Runtime.Intrinsics.Vector256.IsHardwareAccelerated ? 256 : 128;
+        Assert.That(run.Code, Is.Zero, run.Errors);
+        Assert.That(run.Output.Trim(), Is.EqualTo($"{expected}"));
+    }
+
+    // Every function by name and in order: the file that Python hosts copy cannot drift from the header.
+    [Test]
+    public void PythonsTableIsTheHeaders()
+    {
+        string[] names = [.. File.ReadLines(Source("python/parvts.py")).SkipWhile(line => !line.StartsWith("_FUNCTIONS", StringComparison.Ordinal))
+            .Skip(1).TakeWhile(line => line != ")").Select(line => line.Split('"')[1])];
+        Assert.That(names, Is.EqualTo(Header.Functions.Select(function => function.Name)));
+    }
+
+    private static Finished Ask(string language, params string[] arguments) => language == "c"
+        ? NativeLibraryFiles.Run(NativeLibraryFiles.Compile(Source("c/ask.c"), "ask"), arguments)
+        : Python([Source("python/ask.py"), NativeLibraryFiles.Library, .. arguments]);
+
+    private static Finished Python(params string[] arguments)
+    {
+        if (!NativeLibraryFiles.Has("python3"))
+            Assert.Ignore("there is no python3");
+        return NativeLibraryFiles.Run("python3", arguments);
+    }
+
+    private static string Source(string relative) => Path.Combine(TestData.Root, "examples", relative);
+}
