@@ -89,3 +89,33 @@ public sealed class DeviceException : ParVtsException
     {
     }
 }
+
+/// <summary>Why a saved session cannot be restored.</summary>
+public enum SavedSessionProblem
+{
+    /// <summary>It is cut short, damaged, or no saved session.</summary>
+    Damaged,
+
+    /// <summary>A version of the format that this engine does not read.</summary>
+    Version,
+
+    /// <summary>It was saved with another model.</summary>
+    Model,
+
+    /// <summary>It was saved under another policy.</summary>
+    Policy,
+
+    /// <summary>Its keys and values are of another type than this device's.</summary>
+    KeyValueType,
+}
+
+/// <summary>A saved session cannot be restored; the session that was to take it up is empty, and can be used.</summary>
+public sealed class SavedSessionException : ParVtsException
+{
+    /// <summary>Says what does not fit.</summary>
+    public SavedSessionException(SavedSessionProblem problem, string message, Exception? inner = null)
+        : base($"the saved session {message}", inner) => Problem = problem;
+
+    /// <summary>What kind of thing is wrong.</summary>
+    public SavedSessionProblem Problem { get; }
+}

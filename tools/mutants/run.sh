@@ -63,6 +63,7 @@ killers=(
     Without_a_class_token_the_stand_in A_wrong_file_is_refused A_plan_is_refused_while_the_session_works
     Freezing_goes_together_with_choosing A_probe_before_a_layer_sees Reading_choices_back_late_changes_nothing
     Similarities_are Heads_are_averaged
+    A_further_turn_goes_on_to_the_bit Log_probabilities_are_of_the_raw_logits The_cache_knows_embeddings_by Weights_that_differ_are_another_model
 )
 # require TEST...: the unchanged sources build, and pass these tests of the project.
 require() {
@@ -145,6 +146,17 @@ mutant "a stack asks its first policy alone" $engine/Scheduling/PolicyStack.cs \
     'policy.BeforeLayer(state);' 'policies[0].BeforeLayer(state);' Freezing_goes_together_with_choosing
 mutant "a probe before a layer measures nothing" $engine/Models/ScheduleMeasures.cs \
     'device.PreProbe(query, store, state.Plan, _scale, ids, ProbeReduction.RowsAndHeads, scores);' '' A_probe_before_a_layer_sees
+mutant "a saved cache forgets that it was thinned" $engine/Generation/CachedTurns.Saving.cs \
+    'turn.IsThinned ? 1 : 0' '0' A_further_turn_goes_on_to_the_bit
+mutant "a saved cache loses the last row of a page" $engine/Generation/Saving/KvPages.cs \
+    'Math.Min(KvStore.PageRows, _kv.Length(layer) - page * KvStore.PageRows)' \
+    'Math.Min(KvStore.PageRows, _kv.Length(layer) - page * KvStore.PageRows) - 1' A_further_turn_goes_on_to_the_bit
+mutant "any weights of the same shapes are the same model" $engine/Generation/Saving/ModelFingerprint.cs \
+    'bytes + tensor.ByteLength - count, count' 'bytes, count' Weights_that_differ_are_another_model
+mutant "log-probabilities of what the penalty left" $engine/Generation/Session.Generation.cs \
+    '_observer?.Look(_logits);' 'sampler?.Next(_logits); _observer?.Look(_logits);' Log_probabilities_are_of_the_raw_logits
+mutant "embeddings are all one picture" $engine/Generation/Prompt.cs \
+    'hash.AppendData(MemoryMarshal.AsBytes<float>(rows));' '' The_cache_knows_embeddings_by
 mutant "the decoded token's position counts the rows that are left" $engine/Generation/Session.Generation.cs \
     'int position = prompt.Length + tokens.Count - 1;' 'int position = _run.Kv.Length(0);' Decoding_equals_replaying_the_frozen_trace
 mutant "the trace counts half of the pairs' work" $engine/Scheduling/ScheduleTrace.cs \

@@ -126,6 +126,10 @@ public sealed class KvStore : IDisposable
     public KvLayer StepLayer(int layer) =>
         Layer(layer) with { LengthAt = _deviceLengths!.View(TensorType.I32, 1, Layers).Address + layer * sizeof(int) };
 
+    /// <summary>A page of a layer, [2 · KV heads · 64, head_dim padded]: for copying it as a whole.</summary>
+    internal Tensor Page(int layer, int page) =>
+        new(_tables[layer * _tableWidth + page], _type, 2 * _heads * PageRows, Pad(_headDim));
+
     /// <summary>[1, layers] I32: each layer's length in device memory, for a decode step.</summary>
     public Tensor DeviceLengths => _deviceLengths!.View(TensorType.I32, 1, Layers);
 

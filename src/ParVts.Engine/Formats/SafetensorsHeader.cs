@@ -27,11 +27,11 @@ internal sealed class SafetensorsHeader
     private static readonly JsonReaderOptions Options = new() { MaxDepth = 16 };
 
     private readonly string file;
-    private readonly long dataLength;
+    private readonly long? dataLength;
     private readonly Dictionary<string, Entry> entries = new(StringComparer.Ordinal);
     private readonly Dictionary<string, string> metadata = new(StringComparer.Ordinal);
 
-    private SafetensorsHeader(string file, long dataLength)
+    private SafetensorsHeader(string file, long? dataLength)
     {
         this.file = file;
         this.dataLength = dataLength;
@@ -59,9 +59,12 @@ internal sealed class SafetensorsHeader
         return (int)length;
     }
 
-    /// <summary>Reads a header and checks it against the number of bytes that follow it.</summary>
+    /// <summary>Bytes of all tensors.</summary>
+    public long DataLength { get; private set; }
+
+    /// <summary>Reads a header and checks it against the number of bytes that follow it; null where that is not known.</summary>
     /// <exception cref="ModelFormatException">Anything at all is wrong with it; the tensor at fault is named.</exception>
-    public static SafetensorsHeader Parse(ReadOnlySpan<byte> json, long dataLength, string file)
+    public static SafetensorsHeader Parse(ReadOnlySpan<byte> json, long? dataLength, string file)
     {
         if (json.IsEmpty || json[0] != (byte)'{')
             throw new ModelFormatException(file, null, "the header does not begin with '{'; this is not a safetensors file, or it is damaged");
@@ -235,8 +238,9 @@ internal sealed class SafetensorsHeader
             before = entry.Name;
         }
 
-        if (end != dataLength)
-            throw new ModelFormatException(file, null, $"{dataLength - end} bytes at the end belong to no tensor");
+        DataLength = end;
+        if (dataLength is long held && end != held)
+            throw new ModelFormatException(file, null, $"{held - end} bytes at the end belong to no tensor");
     }
 
     private static string Describe(in Entry entry) => $"{entry.Type.Name()} [{string.Join(", ", entry.Shape)}]";

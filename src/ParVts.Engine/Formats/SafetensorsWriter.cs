@@ -24,18 +24,12 @@ public static class SafetensorsWriter
     /// <exception cref="IOException">The disk is full, or the folder is not there.</exception>
     public static void Write(string path, IEnumerable<TensorToWrite> tensors, IReadOnlyDictionary<string, string>? metadata = null)
     {
-        TensorToWrite[] ordered = [.. tensors.OrderByDescending(tensor => tensor.Type.Bits()).ThenBy(tensor => tensor.Name, StringComparer.Ordinal)];
-        long[] lengths = Array.ConvertAll(ordered, Length);
-        byte[] header = Header(ordered, lengths, metadata);
-
         string temporary = $"{path}.{Guid.NewGuid():N}.tmp";
         try
         {
             using (var stream = new FileStream(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 1 << 16))
             {
-                stream.Write(header);
-                for (int i = 0; i < ordered.Length; i++)
-                    WriteData(stream, ordered[i], lengths[i]);
+                Write(stream, tensors, metadata);
             }
 
             File.Move(temporary, path, overwrite: true);
@@ -45,6 +39,17 @@ public static class SafetensorsWriter
             File.Delete(temporary);
             throw;
         }
+    }
+
+    /// <summary>Writes to a stream, in the same order; nothing is written where an argument is wrong.</summary>
+    /// <inheritdoc cref="Write(string, IEnumerable{TensorToWrite}, IReadOnlyDictionary{string, string}?)"/>
+    public static void Write(Stream stream, IEnumerable<TensorToWrite> tensors, IReadOnlyDictionary<string, string>? metadata = null)
+    {
+        TensorToWrite[] ordered = [.. tensors.OrderByDescending(tensor => tensor.Type.Bits()).ThenBy(tensor => tensor.Name, StringComparer.Ordinal)];
+        long[] lengths = Array.ConvertAll(ordered, Length);
+        stream.Write(Header(ordered, lengths, metadata));
+        for (int i = 0; i < ordered.Length; i++)
+            WriteData(stream, ordered[i], lengths[i]);
     }
 
     private static long Length(TensorToWrite tensor)
@@ -127,7 +132,7 @@ public static class SafetensorsWriter
         }
     }
 
-    private static void WriteData(FileStream stream, TensorToWrite tensor, long length)
+    private static void WriteData(Stream stream, TensorToWrite tensor, long length)
     {
         if (tensor.Fill is null)
         {

@@ -7,7 +7,7 @@ namespace ParVts.Engine.Generation;
 /// different lengths, and within such a turn only the rows before its first picture stand for themselves in every
 /// layer. Tokens that were decoded after a prefill add one row to each layer.
 /// </summary>
-internal sealed class CachedTurns
+internal sealed partial class CachedTurns
 {
     private readonly List<Turn> _turns = [];
 
@@ -78,11 +78,14 @@ internal sealed class CachedTurns
         return lengths;
     }
 
-    private int LengthAt(int tokens, int layer)
+    private int LengthAt(int tokens, int layer) => LengthAt(_turns.Count - 1, tokens, layer);
+
+    // Rows of a layer at a token that lies in or behind a turn, before the next one.
+    private int LengthAt(int index, int tokens, int layer)
     {
-        if (_turns.Count == 0)
+        if (index < 0)
             return tokens;
-        Turn turn = _turns[^1];
+        Turn turn = _turns[index];
         return tokens >= turn.End
             ? turn.After[layer] + tokens - turn.End
             : turn.Before[layer] + tokens - turn.Start;

@@ -25,13 +25,13 @@ internal static class Devices
             "auto" => (ComputeDevice?)TryOpenGpu(options) ?? new CpuDevice(options.Threads),
             "sim" => throw new DeviceException(
                 "device 'sim' is opened by the host that brings the simulated GPU (EngineOptions.OpenDevice); the runner does"),
-            _ when options.Device.StartsWith(Cuda, StringComparison.Ordinal) => OpenGpu(options, DriverApi.Load, NvrtcApi.Load),
-            _ => throw new DeviceException($"there is no device '{options.Device}'; there are: auto, cpu, cuda:N, cuda:UUID"),
+            _ when IsGpu(options.Device) => OpenGpu(options, DriverApi.Load, NvrtcApi.Load),
+            _ => throw new DeviceException($"there is no device '{options.Device}'; there are: auto, cpu, cuda:N, cuda:UUID, GPU-UUID"),
         };
     }
 
     /// <summary>Opens a GPU by its number or UUID.</summary>
-    /// <param name="options">They name it: "cuda:…".</param>
+    /// <param name="options">They name it: "cuda:…", or as nvidia-smi writes it, "GPU-…".</param>
     /// <param name="loadDriver">Finds the driver.</param>
     /// <param name="loadCompiler">Finds NVRTC.</param>
     /// <exception cref="DeviceException">It is not there, is too old, or a library is missing.</exception>
@@ -44,7 +44,7 @@ internal static class Devices
         try
         {
             driver = loadDriver();
-            info = CudaDeviceInfo.Find(driver, options.Device[Cuda.Length..]);
+            info = CudaDeviceInfo.Find(driver, options.Device.StartsWith(Cuda, StringComparison.Ordinal) ? options.Device[Cuda.Length..] : options.Device);
             info.RequireSupported();
             compiler = new KernelCompiler(loadCompiler());
         }
@@ -56,6 +56,9 @@ internal static class Devices
         CudaOptions cuda = options.Cuda with { Cublas = options.Cuda.Cublas ?? TryLoadCublas(), Warning = options.Warning };
         return CudaDevice.Open(driver, compiler, info, options.Device, cuda);
     }
+
+    private static bool IsGpu(string name) =>
+        name.StartsWith(Cuda, StringComparison.Ordinal) || name.StartsWith("GPU-", StringComparison.OrdinalIgnoreCase);
 
     // It is quicker where it is there; our own kernels serve where it is not.
     private static CublasApi? TryLoadCublas()

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using ParVts.Engine.Compute;
 using ParVts.Engine.Compute.Cuda;
 using ParVts.Engine.Formats;
+using ParVts.Engine.Generation.Saving;
 using ParVts.Engine.Imaging;
 using ParVts.Engine.Models;
 using ParVts.Engine.Profiling;
@@ -13,7 +14,10 @@ namespace ParVts.Engine.Generation;
 /// <summary>How to open a model. Immutable; any thread.</summary>
 public sealed record EngineOptions
 {
-    /// <summary>"auto", "cpu", "cuda:N" or "cuda:UUID"; a device asked for by name is never replaced by another.</summary>
+    /// <summary>
+    /// "auto", "cpu", "cuda:N", or a GPU's UUID or the beginning of it, "cuda:UUID" or "GPU-…"; a device asked for by name is never
+    /// replaced by another.
+    /// </summary>
     public string Device { get; init; } = "auto";
 
     /// <summary>Opens the device in place of <see cref="Device"/>: a host's own, or a simulated one. The engine disposes it.</summary>
@@ -55,6 +59,7 @@ public sealed class Engine : IDisposable
     private readonly Tokenizer? _tokenizer;
     private readonly PromptBuilder? _builder;
     private readonly ImagePreprocessor? _preprocessor;
+    private readonly Lazy<string> _fingerprint;
     private int _disposed;
     private int _warnedNaN;
     private int _warnedClassToken;
@@ -79,6 +84,8 @@ public sealed class Engine : IDisposable
 
         try
         {
+            byte[] config = JsonFile.ReadBytes(weightsOnly ? directory : Path.Combine(directory, ModelConfigReader.FileName));
+            _fingerprint = new Lazy<string>(() => ModelFingerprint.Compute(config, _model.StoredTensors));
             GenerationDefaults = weightsOnly ? new GenerationConfig() : GenerationConfig.Read(directory);
             _preprocessor = weightsOnly ? null : Preprocessing.Create(directory, _model.Config);
             if (!weightsOnly && Tokenizer.Exists(directory))
@@ -145,6 +152,9 @@ public sealed class Engine : IDisposable
 
     internal LlavaModel Model => _model;
 
+    /// <summary>Tells this model from others; only while a session holds the weights.</summary>
+    internal string Fingerprint => _fingerprint.Value;
+
     internal ComputeDevice Device => _device;
 
     internal Tokenizer? TokenizerOrNull => _tokenizer;
@@ -184,8 +194,33 @@ public sealed class Engine : IDisposable
         return new PromptImage(pixels);
     }
 
+    /// <summary>
+    /// A picture of ready-made embeddings: rows as the projector would put them out, or any others that are to enter the decoder in a
+    /// picture's place. They skip vision tower and projector, so policies that measure or merge there refuse them; caching is by value.
+    /// </summary>
+    /// <param name="rows">[tokens, hidden] float32, row by row; they are copied. As many tokens as there are rows.</param>
+    /// <exception cref="RequestException">There are none, not whole rows, more than the model's context, or a value is not finite.</exception>
+    public PromptImage PrepareEmbeddings(ReadOnlySpan<float> rows)
+    {
+        int width = Config.Text.HiddenSize;
+        if (rows.IsEmpty || rows.Length % width != 0)
+            throw new RequestException($"{rows.Length} values are no rows of embeddings: this model's rows have {width} values each, and there must be at least one");
+        if (rows.Length / width >= Config.Text.MaxPositions)
+            throw new RequestException($"{rows.Length / width} rows of embeddings do not fit the model's context of {Config.Text.MaxPositions}");
+        for (int i = 0; i < rows.Length; i++)
+        {
+            if (!float.IsFinite(rows[i]))
+                throw new RequestException($"row {i / width} of the embeddings has the value {rows[i]} at {i % width}; all must be finite");
+        }
+
+        return PromptImage.OfEmbeddings(rows.ToArray());
+    }
+
     /// <summary>A prepared picture as the model sees it: resized, cropped or padded.</summary>
-    public RgbImage ShowImage(PromptImage image) => Preprocessor.ToImage(image.Pixels.Span);
+    /// <exception cref="RequestException">It is given as embeddings, and has no pixels.</exception>
+    public RgbImage ShowImage(PromptImage image) => image.IsEmbedded
+        ? throw new RequestException("a picture that is given as embeddings has no pixels to show")
+        : Preprocessor.ToImage(image.Pixels.Span);
 
     /// <summary>A prompt from a conversation: the model's template (or the one named) is put round it.</summary>
     /// <param name="messages">The turns; each image part stands for the next picture.</param>

@@ -42,6 +42,15 @@ public sealed record GenerationResult
     /// <summary>[vocabulary] logits of the prompt's last row, where <see cref="GenerationOptions.KeepLogits"/> asked for them.</summary>
     public IReadOnlyList<float>? PromptLogits { get; init; }
 
+    /// <summary>Of each new token, where <see cref="GenerationOptions.LogProbabilities"/> asked for them.</summary>
+    public LogProbabilities? LogProbabilities { get; init; }
+
+    /// <summary>
+    /// The rows that entered the layers of <see cref="GenerationOptions.HiddenLayers"/>, layers ascending; of a prefill that was cancelled,
+    /// those that it reached.
+    /// </summary>
+    public IReadOnlyList<HiddenRows> HiddenRows { get; init; } = [];
+
     /// <summary>What the policy did, layer by layer, in the prefill; the session's own object, overwritten by its next call.</summary>
     public required ScheduleTrace Trace { get; init; }
 }

@@ -15,11 +15,11 @@ public sealed partial class Session
     {
         var watch = Stopwatch.StartNew();
         _trace.Clear();
-        RequireTextBehindPictures(prompt);
+        RequireServable(prompt);
         int limit = NewTokens(prompt, options);
         int cached = SharedRows(prompt);
         Forget(cached);
-        (MemoryPlan plan, RunNeeds needs) = PlanRows(prompt, cached, CachedTurns.Lengths(_run.Kv), limit);
+        (MemoryPlan plan, RunNeeds needs) = PlanRows(prompt, cached, CachedTurns.Lengths(_run.Kv), limit, options);
         plan.Require(_engine.Options.MemoryCap);
         plan.RequireFree(_run.Missing(plan.KeyValues, plan.Workspace), _device);
         _run.Prepare(needs);
@@ -28,6 +28,8 @@ public sealed partial class Session
         var tokens = new List<int>(limit);
         _textLength = 0;
         _promptLogits = null;
+        _observer = LogitsObserver.Create(_logits.Length, limit, options.LogProbabilities, Logits);
+        HiddenCollector? hidden = options.HiddenLayers.Count == 0 ? null : new(options.HiddenLayers, _state.Rows, _device, Sink);
         _endedByText = false;
         double vision = 0;
         double first = 0;
@@ -36,7 +38,7 @@ public sealed partial class Session
         try
         {
             vision = Embed(prompt, cached, watch, stop);
-            Prefill(prompt, cached, options.KeepLogits, stop);
+            Prefill(prompt, cached, options.KeepLogits, hidden is null ? Sink : hidden.Receive, stop);
             prefill = watch.Elapsed.TotalMilliseconds - vision;
             finish = Decode(prompt, options, limit, sampler, tokens, onText, watch, ref first, stop);
         }
@@ -59,13 +61,15 @@ public sealed partial class Session
             Tokens = tokens,
             Finish = finish,
             PromptTokens = prompt.Length,
-            VisualTokens = prompt.Images.Count * prompt.TokensPerImage,
+            VisualTokens = prompt.VisualTokens,
             CachedTokens = cached,
             Times = new GenerationTimes(
                 vision, prefill, first, tokens.Count > 1 ? (total - first) / (tokens.Count - 1) : 0, total),
             Memory = plan,
             Trace = _trace,
             PromptLogits = _promptLogits,
+            LogProbabilities = _observer?.Finish(),
+            HiddenRows = hidden?.Collected ?? [],
         };
     }
 
@@ -88,13 +92,14 @@ public sealed partial class Session
     }
 
     // What the rows after the cached ones take, and the tokens after them (contract D4).
-    private (MemoryPlan Plan, RunNeeds Needs) PlanRows(Prompt prompt, int cached, int[] lengths, int newTokens)
+    private (MemoryPlan Plan, RunNeeds Needs) PlanRows(
+        Prompt prompt, int cached, int[] lengths, int newTokens, GenerationOptions options)
     {
         SchedulePlan schedule = PlanSchedule(prompt, cached, lengths);
         var needs = new RunNeeds(
             schedule.MaxRows,
             Math.Max(schedule.MaxKeys, schedule.Cache(newTokens).Rows),
-            prompt.Images.Count > 0,
+            prompt.Images.Any(image => !image.IsEmbedded),
             Schedules: _policy is not DensePolicy,
             _policy.Needs,
             schedule.Cache(newTokens));
@@ -104,47 +109,14 @@ public sealed partial class Session
         // On a GPU the plan is of its memory; the process's is not the scarce one.
         if (_engine.Model.DeviceBytes is not null)
             return (new MemoryPlan(weights, keyValues, workspace, 0), needs);
-        long logits = sizeof(float) * (long)_logits.Length;
+        long logits = sizeof(float) * (long)_logits.Length + LogitsObserver.BytesFor(_logits.Length, newTokens, options.LogProbabilities);
+        foreach (int layer in options.HiddenLayers.Distinct())
+            logits += sizeof(float) * (long)_engine.Config.Text.HiddenSize * schedule.Trace.RowsByLayer[Math.Min(layer, _run.Kv.Layers - 1)];
         return (new MemoryPlan(weights, keyValues, workspace + logits, _engine.ProcessBytes), needs);
     }
 
     private SchedulePlan PlanSchedule(Prompt prompt, int cached, int[] lengths) => SchedulePlan.Create(
         _engine.Config.Text, _policy, rows => FillRows(rows, prompt, cached), lengths, cached, NewImages(prompt, cached));
-
-    // The last row makes the first token: it must not be one that may leave.
-    private void RequireTextBehindPictures(Prompt prompt)
-    {
-        if (_policy is not DensePolicy && prompt.Ids[^1] == _engine.Config.ImageTokenId)
-            throw new RequestException($"the prompt ends with a picture; policy '{_policy.Name}' needs text behind the last one");
-    }
-
-    private static int NewImages(Prompt prompt, int cached)
-    {
-        int images = 0;
-        foreach (int start in prompt.ImageStarts)
-            images += start >= cached ? 1 : 0;
-        return images;
-    }
-
-    // Rows from the beginning that the cache holds already: same ids, same pictures. The last row is always computed,
-    // since its logits are wanted, and a picture is reused as a whole or not at all.
-    private int SharedRows(Prompt prompt)
-    {
-        ReadOnlySpan<int> ids = prompt.Ids;
-        int shared = Math.Min(
-            ids.CommonPrefixLength(CollectionsMarshal.AsSpan(_cachedIds)), ids.Length - 1);
-        for (int image = 0; image < prompt.Images.Count; image++)
-        {
-            int start = prompt.ImageStarts[image];
-            if (start >= shared)
-                break;
-            bool same = image < _cachedImages.Count && _cachedImages[image].AsSpan().SequenceEqual(prompt.Images[image].Hash);
-            if (!same || shared < start + prompt.TokensPerImage)
-                return _turns.Boundary(start);
-        }
-
-        return _turns.Boundary(shared);
-    }
 
     private void Forget(int rows)
     {
@@ -152,84 +124,7 @@ public sealed partial class Session
         _cachedIds.RemoveRange(rows, _cachedIds.Count - rows);
     }
 
-    // Fills the prefill's hidden rows (text from the embedding table, pictures through tower and projector) and says what
-    // each of them is.
-    private double Embed(Prompt prompt, int cached, Stopwatch watch, CancellationToken stop)
-    {
-        double vision = 0;
-        int images = NewImages(prompt, cached);
-        int first = prompt.Images.Count - images;
-        RowBatch rows = _state.Rows;
-        rows.Clear(prompt.Length - cached);
-        _labels.Clear();
-        _visionState.Events.Clear();
-        _cachedImages.Clear();
-        _cachedImages.AddRange(prompt.Images.Select(image => image.Hash));
-        int next = cached;
-        int unmerged = 0;
-        for (int image = 0; image < images; image++)
-        {
-            int start = prompt.ImageStarts[first + image];
-            EmbedText(prompt, next, start, image == 0 ? RowRole.Prefix : RowRole.Text);
-            stop.ThrowIfCancellationRequested();
-            double before = watch.Elapsed.TotalMilliseconds;
-            int visual = rows.CountOf(RowRole.Visual);
-            int made = _run.EmbedPicture(prompt.Images[first + image].Pixels.Span, image, rows.Count, _policy, _visionState, Sink);
-            AddLabels(image, made, prompt.TokensPerImage);
-            for (int i = 0; i < made; i++)
-                rows.Add(Row.OfVisual(start + i, visual + i, image));
-            unmerged += made == prompt.TokensPerImage ? 1 : 0;
-            vision += watch.Elapsed.TotalMilliseconds - before;
-            Progress?.Invoke(new GenerationProgress("vision", image + 1, images));
-            next = start + prompt.TokensPerImage;
-        }
-
-        EmbedText(prompt, next, prompt.Length, RowRole.Text);
-        bool measured = _policy.Needs.HasFlag(PolicyNeeds.ClassAttention) && unmerged == images;
-        _state.SetClassAttention(measured ? images * prompt.TokensPerImage : 0, _run.ReadClassAttention);
-        return vision;
-    }
-
-    // Who the rows of a picture are, picture by picture in raster order.
-    private void AddLabels(int image, int made, int tokens)
-    {
-        int first = image * tokens;
-        for (int row = 0; row < made; row++)
-        {
-            int label = _visionState.Labels is int[] labels ? labels[row] : made == tokens ? row : ScheduleState.MergedLabel;
-            _labels.Add(label >= 0 ? first + label : label);
-        }
-    }
-
-    private void EmbedText(Prompt prompt, int from, int to, RowRole role)
-    {
-        if (from == to)
-            return;
-        _run.EmbedText(prompt.Ids[from..to], _state.Rows.Count);
-        for (int token = from; token < to; token++)
-            _state.Rows.Add(Row.OfText(role, token));
-    }
-
-    // The rows that Embed makes where no policy merges in the tower: for the plan.
-    private static void FillRows(RowBatch rows, Prompt prompt, int cached)
-    {
-        rows.Clear(prompt.Length - cached);
-        int images = NewImages(prompt, cached);
-        int first = prompt.Images.Count - images;
-        int visual = 0;
-        int image = 0;
-        for (int token = cached; token < prompt.Length; token++)
-        {
-            while (image < images && token >= prompt.ImageStarts[first + image] + prompt.TokensPerImage)
-                image++;
-            if (image < images && token >= prompt.ImageStarts[first + image])
-                rows.Add(Row.OfVisual(token, visual++, image));
-            else
-                rows.Add(Row.OfText(images > 0 && token < prompt.ImageStarts[first] ? RowRole.Prefix : RowRole.Text, token));
-        }
-    }
-
-    private void Prefill(Prompt prompt, int cached, bool keepLogits, CancellationToken stop)
+    private void Prefill(Prompt prompt, int cached, bool keepLogits, StageSink? sink, CancellationToken stop)
     {
         Action<int, int>? progress = Progress is null
             ? null
@@ -239,7 +134,7 @@ public sealed partial class Session
         _state.Begin(_trace, before, cached, prompt.Length - cached, images, CollectionsMarshal.AsSpan(_labels));
         foreach (ScheduleEvent done in _visionState.Events)
             _trace.Add(done with { Kept = [.. Enumerable.Range(0, _labels.Count)], Note = images > 1 ? done.Note : null });
-        _run.Prefill(_policy, _state, _trace, progress, Sink, stop);
+        _run.Prefill(_policy, _state, _trace, progress, sink, stop);
         foreach (int id in prompt.Ids[cached..])
             _cachedIds.Add(id);
         int firstVisual = images > 0 ? prompt.ImageStarts[prompt.Images.Count - images] : prompt.Length;
@@ -364,13 +259,15 @@ public sealed partial class Session
         Sink?.Invoke("logits", _run.Logits);
         int token;
         bool sawNaN;
+        if (sampler is not null || _observer is not null)
+            _device.Download<float>(_run.Logits, _logits);
+        _observer?.Look(_logits);
         if (sampler is null)
         {
             (token, sawNaN) = _run.Sampler!.Read();
         }
         else
         {
-            _device.Download<float>(_run.Logits, _logits);
             token = sampler.Next(_logits);
             sawNaN = sampler.SawNaN;
         }
@@ -383,6 +280,7 @@ public sealed partial class Session
                 _engine.Directory, null, "every logit is NaN or -infinity: the weights are damaged, or not this model's");
         }
 
+        _observer?.Choose(token);
         return token;
     }
 

@@ -33,6 +33,7 @@ public sealed partial class Session : IDisposable
     private readonly List<byte[]> _cachedImages = [];
     private VisualTokenPolicy _policy;
     private float[]? _promptLogits;
+    private LogitsObserver? _observer;
     private char[] _text = new char[1024];
     private int _textLength;
     private bool _endedByText;
@@ -83,6 +84,12 @@ public sealed partial class Session : IDisposable
     /// <summary>Receives progress; called on the generating thread.</summary>
     public Action<GenerationProgress>? Progress { get; set; }
 
+    /// <summary>
+    /// Receives the raw logits of every step, before a token is chosen of them; called on the generating thread. On a GPU each step's logits
+    /// then come to the host.
+    /// </summary>
+    public LogitsSink? Logits { get; set; }
+
     /// <summary>Changes the policy; the cache, which another policy filled, is emptied.</summary>
     /// <exception cref="PolicyException">The policy string is wrong, or does not fit the model.</exception>
     public void SetPolicy(string policy) => SetPolicy(PolicyRegistry.Create(policy));
@@ -92,8 +99,9 @@ public sealed partial class Session : IDisposable
     public void SetPolicy(VisualTokenPolicy policy)
     {
         ArgumentNullException.ThrowIfNull(policy);
+        using Lease lease = Enter();
         _engine.Bind(policy);
-        Reset();
+        Forget(0);
         _policy = policy;
     }
 
@@ -117,8 +125,9 @@ public sealed partial class Session : IDisposable
     {
         // The policy itself is asked: not while it is at work.
         using Lease lease = Enter();
-        RequireTextBehindPictures(prompt);
-        return PlanRows(prompt, 0, new int[_engine.Config.Text.Layers], NewTokens(prompt, options ?? new GenerationOptions())).Plan;
+        RequireServable(prompt);
+        options ??= new GenerationOptions();
+        return PlanRows(prompt, 0, new int[_engine.Config.Text.Layers], NewTokens(prompt, options), options).Plan;
     }
 
     /// <summary>
@@ -128,7 +137,7 @@ public sealed partial class Session : IDisposable
     public ScheduleTrace PlanTrace(Prompt prompt)
     {
         using Lease lease = Enter();
-        RequireTextBehindPictures(prompt);
+        RequireServable(prompt);
         return PlanSchedule(prompt, 0, new int[_engine.Config.Text.Layers]).Trace;
     }
 
@@ -143,7 +152,7 @@ public sealed partial class Session : IDisposable
         Prompt prompt, GenerationOptions? options = null, TextSink? onText = null, CancellationToken cancellation = default)
     {
         options ??= new GenerationOptions();
-        options.Validate();
+        options.Validate(_engine.Config.Text.Layers, _logits.Length);
         using Lease lease = Enter();
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation, _disposal.Token);
         if (options.Deadline is TimeSpan deadline)

@@ -34,6 +34,9 @@ internal sealed class LlavaModel
     /// <summary>The type of matrix inputs, keys and values on the model's device.</summary>
     public TensorType InputType { get; }
 
+    /// <summary>The weights as they lie in their files; valid while somebody uses the model.</summary>
+    public IEnumerable<StoredTensor> StoredTensors => _weights.All;
+
     public DecoderWeights Decoder { get; }
 
     public VisionWeights Vision { get; }

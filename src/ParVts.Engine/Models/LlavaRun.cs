@@ -106,6 +106,14 @@ internal sealed class LlavaRun : IDisposable
     /// <summary>Writes the embeddings of text ids to the prefill's rows from <paramref name="firstRow"/> on.</summary>
     public void EmbedText(ReadOnlySpan<int> ids, int firstRow) => _decoder.Embed(_activations!, ids, firstRow);
 
+    /// <summary>Writes ready-made rows, [rows, hidden], to the prefill's rows from <paramref name="firstRow"/> on.</summary>
+    public void EmbedRows(ReadOnlySpan<float> values, int firstRow, int rows, StageSink? sink)
+    {
+        Tensor tokens = _activations!.Hidden.Slice(firstRow, rows);
+        _device.Upload(values, tokens);
+        sink?.Invoke("projected", tokens);
+    }
+
     /// <summary>
     /// Runs a picture through tower and projector, into the prefill's rows from <paramref name="firstRow"/> on; returns how
     /// many rows it became.

@@ -56,7 +56,7 @@ public static class PolicyRegistry
         GridPolicy.Info, VisiPrunerPolicy.Info, ShortVPolicy.Info, ZspaPrunePolicy.Info, VisionDropPolicy.Info, FolderPolicy.Info,
         St3Policy.Info, YopoPolicy.Info, PyramidDropPolicy.Info, SparseVlmPolicy.Info, VisionZipPolicy.Info, DivPrunePolicy.Info,
         DartPolicy.Info, ToMePolicy.Info, PruMergePolicy.Info, ViCaPolicy.Info, DyVtePolicy.Info, CoViPalPolicy.Info,
-        KnockoutPolicy.Info,
+        KnockoutPolicy.Info, KeepListPolicy.Info,
     ];
 
     /// <summary>The policy of that name.</summary>

@@ -92,10 +92,41 @@ public readonly record struct PolicySpan(int From, int To, PolicyEffect Effect);
 /// device memory or launches work (P1): the engine carries its decisions out. One instance serves one session, one
 /// call at a time. It is also asked without a run, to plan one (<see cref="OnVisionTokens"/> and <see cref="BeforeLayer"/>, with scores
 /// of zero); so what it remembers it starts anew in <see cref="OnVisionTokens"/>, or with a picture's first block.
+/// <para>
+/// A host writes its own by deriving from it, and gives it to <see cref="Generation.Engine.CreateSession(VisualTokenPolicy)"/>. What a hook
+/// throws ends the call of <see cref="Generation.Session.Generate"/>; the session can be used again.
+/// </para>
 /// </summary>
+/// <example>
+/// Half of the visual tokens leave at the entry of layer 2: those that the prompt's last row looked at least in layer 1.
+/// <code>
+/// sealed class LastRow : VisualTokenPolicy
+/// {
+///     public override string Name => "last-row";
+///
+///     public override IReadOnlyList&lt;PolicySpan&gt; Spans => [new(2, 2, PolicyEffect.Select)];
+///
+///     public override void BeforeLayer(ScheduleState state)
+///     {
+///         int visual = state.AliveVisual().Length;
+///         if (visual == 0)
+///             return;
+///         if (state.Layer == 1)
+///             state.Probe([state.Rows.Count - 1]);
+///         if (state.Layer == 2)
+///             state.KeepHighest(TokenScore.RowAttention, [new RankGroup(0, visual, visual / 2)], "last row's attention");
+///     }
+/// }
+///
+/// using Session session = engine.CreateSession(new LastRow());
+/// </code>
+/// </example>
 public abstract class VisualTokenPolicy
 {
-    /// <summary>The policy string that makes it again, defaults filled in.</summary>
+    /// <summary>
+    /// The policy string that makes it again, defaults filled in; of a host's own policy, a name that tells its settings apart: a saved
+    /// session is restored under the same name alone.
+    /// </summary>
     public abstract string Name { get; }
 
     /// <summary>What is to be measured for it.</summary>
@@ -113,7 +144,10 @@ public abstract class VisualTokenPolicy
     /// </summary>
     public virtual bool CompactPositions => false;
 
-    /// <summary>Where it acts; valid after <see cref="Bind"/>.</summary>
+    /// <summary>
+    /// Where it acts; valid after <see cref="Bind"/>. Stacks are judged by it, pictures that are given as embeddings, and whether a later
+    /// turn may be cut back into this one.
+    /// </summary>
     public abstract IReadOnlyList<PolicySpan> Spans { get; }
 
     /// <summary>Learns the model: fills defaults in and refuses values that are beyond it.</summary>

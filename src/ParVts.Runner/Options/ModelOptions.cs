@@ -22,7 +22,7 @@ internal sealed partial class ModelOptions
 
     private readonly Option<string> _device = new("--device")
     {
-        Description = "auto, cpu, cuda:N, cuda:UUID or sim; one asked for by name is never replaced by another.",
+        Description = "auto, cpu, cuda:N, cuda:UUID, GPU-UUID or sim; one asked for by name is never replaced by another.",
         HelpName = "DEVICE",
         DefaultValueFactory = _ => "auto",
     };
@@ -110,7 +110,7 @@ internal sealed partial class ModelOptions
     /// <summary>Refuses what is no device's name.</summary>
     public static string RequireDevice(string name) => DeviceName().IsMatch(name) ? name : throw new UsageException(NoDevice(name));
 
-    private static string NoDevice(string name) => $"there is no device '{name}'; there are: auto, cpu, cuda:N, cuda:UUID, sim";
+    private static string NoDevice(string name) => $"there is no device '{name}'; there are: auto, cpu, cuda:N, cuda:UUID, GPU-UUID, sim";
 
     private static void Warn(string text) => Terminal.Note($"warning: {text}");
 
@@ -129,6 +129,6 @@ internal sealed partial class ModelOptions
         return null;
     }
 
-    [GeneratedRegex("^(auto|cpu|sim|cuda:[0-9A-Za-z-]{1,64})$", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex("^(auto|cpu|sim|(cuda:|GPU-)[0-9A-Za-z-]{1,64})$", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex DeviceName();
 }

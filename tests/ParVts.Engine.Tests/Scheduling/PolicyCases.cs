@@ -17,7 +17,7 @@ internal enum Replay
 
 /// <summary>
 /// A policy string of the invariants' tests. In strings K is a layer in the model's middle, k a third of a picture's tokens, N all
-/// tokens, H a file of heads, ROUTERS and SCORER files of random weights.
+/// tokens, ALL their numbers, H a file of heads, ROUTERS and SCORER files of random weights.
 /// </summary>
 /// <param name="Policy">With settings under which something happens.</param>
 /// <param name="KeepAll">With settings that keep everything; null where there are none, as <paramref name="Why"/> says.</param>
@@ -78,6 +78,9 @@ internal sealed record PolicyCase(string Policy, string? KeepAll, string? Why = 
         new("covipal:scorer=SCORER,keep=k", "covipal:scorer=SCORER,keep=N") { Replay = Replay.Trace },
         new("knockout:from=0,to=K", null, "it forbids") { Drops = false, ForgetsPictures = true },
         new("knockout:from=0,to=K,direction=both,mask=after", null, "it forbids") { Drops = false, ForgetsPictures = true },
+        new("keep:tokens=0/2-4/8", "keep:tokens=ALL"),
+        new("keep:layer=K,tokens=8/1", "keep:layer=K,tokens=ALL"),
+        new("keep:layer=K,tokens=", null, "all visual rows leave"),
         new("cls-prune:keep=k+vtw:layer=K", "cls-prune:keep=N+fastv:layer=K,keep=N"),
         new("grid:keep=0.9+fastv:layer=K,keep=k", "grid:keep=N+st3:start=1,keep=1") { Replay = Replay.Trace },
         new("st3:start=1,stride=1,keep=0.6,floor=2,every=100+shortv:layers=0/K", "st3:keep=1+shortv:layers=") { Replay = Replay.Trace },
@@ -99,6 +102,7 @@ internal sealed record PolicyCase(string Policy, string? KeepAll, string? Why = 
         {
             "dyvte" => "dyvte:routers=ROUTERS",
             "covipal" => "covipal:scorer=SCORER",
+            "keep" => "keep:tokens=0",
             _ => name,
         },
         model);
@@ -111,6 +115,7 @@ internal sealed record PolicyCase(string Policy, string? KeepAll, string? Why = 
             .Replace("=k", $"={model.Visual / 3}", StringComparison.Ordinal)
             .Replace("=N/N", $"={images * model.Visual}/{images * model.Visual}", StringComparison.Ordinal)
             .Replace("=N", $"={images * model.Visual}", StringComparison.Ordinal)
+            .Replace("=ALL", $"=0-{images * model.Visual - 1}", StringComparison.Ordinal)
             .Replace("=H", $"={HeadFile(model)}", StringComparison.Ordinal)
             .Replace("=ROUTERS", $"={RouterFile(model)}", StringComparison.Ordinal)
             .Replace("=SCORER", $"={ScorerFile(model)}", StringComparison.Ordinal)

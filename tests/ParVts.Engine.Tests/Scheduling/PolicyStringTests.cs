@@ -41,6 +41,10 @@ public class PolicyStringTests
     [TestCase("dart", "dart:layer=2,keep=128,visual_pivots=4,text_pivots=4")]
     [TestCase("tome", "tome:merge=16")]
     [TestCase("prumerge:plus=true", "prumerge:plus=true,neighbours=32")]
+    [TestCase("keep:tokens=9/3/1/2/11", "keep:tokens=1-3/9/11")]
+    [TestCase("keep:tokens=0-575,layer=before", "keep:tokens=0-575")]
+    [TestCase("keep:tokens=4-4,layer=7", "keep:layer=7,tokens=4")]
+    [TestCase("keep:tokens=", "keep:tokens=")]
     [TestCase("shortv:layers=3+fastv", "shortv:layers=3+fastv:layer=3,keep=0.5")]
     public void A_policy_says_its_name_with_defaults(string policy, string name)
     {
@@ -102,6 +106,13 @@ public class PolicyStringTests
     [TestCase("fastv:layer=0", "layer=0 is not allowed; layer is a layer, from 1")]
     [TestCase("random:seed=x", "seed=x is not allowed")]
     [TestCase("parvts+", "there is no policy ''")]
+    [TestCase("keep:tokens=3/5/3", "policy 'keep': token 3 is given twice")]
+    [TestCase("keep:tokens=0-4/4", "policy 'keep': token 4 is given twice")]
+    [TestCase("keep:tokens=-3", "tokens=-3 is not allowed; tokens is visual tokens, each once")]
+    [TestCase("keep:tokens=5-3", "tokens=5-3 is not allowed")]
+    [TestCase("keep:tokens=1/", "tokens=1/ is not allowed")]
+    [TestCase("keep:tokens=0-2147483647", "is not allowed")]
+    [TestCase("keep:tokens=3,layer=-1", "layer=-1 is not allowed; layer is before or a layer")]
     [TestCase("visipruner:tcos=1.5", "tcos=1.5 is not allowed; tcos is a number from 0 to 1")]
     [TestCase("visipruner:tnorm=-1", "tnorm=-1 is not allowed; tnorm is a number of at least 0")]
     [TestCase("visipruner:texit=NaN", "texit=NaN is not allowed")]
@@ -162,6 +173,10 @@ public class PolicyStringTests
     [TestCase("cls-prune+parvts", "acts before the decoder, while the paths of")]
     [TestCase("vtw:layer=5+fastv:layer=8", "has taken every visual token out")]
     [TestCase("random+grid", "both choose before the decoder")]
+    [TestCase("keep:layer=32,tokens=1", "layer is 0 to 31 here, or before")]
+    [TestCase("keep:layer=8", "policy 'keep' needs the tokens that stay")]
+    [TestCase("fastv:layer=4+keep:layer=8,tokens=3", "both choose at layer 4")]
+    [TestCase("keep:layer=8,tokens=+vtw:layer=9", "has taken every visual token out")]
     [TestCase("fastv:layer=4+fastv:layer=4,keep=3", "both choose at layer 4")]
     public void What_does_not_fit_the_model_or_each_other_is_refused(string policy, string message)
     {
@@ -179,6 +194,7 @@ public class PolicyStringTests
             "visiondrop:dominant=5/4,contextual=2/1,layers=8", "folder:alpha=5", "st3:start=4,stride=4,keep=0.7", "yopo:window=5,heads=none.json,tail=mask",
             "pyramiddrop:layers=8/16,keep=0.5/9", "sparsevlm:layers=2,keep=300,score=gravity,heads=3", "visionzip:dominant=54", "divprune:keep=0.1",
             "dart:layer=2,text_pivots=0", "tome:merge=16", "prumerge:plus=true,neighbours=5",
+            "keep:layer=3,tokens=0-3/9", "keep:tokens=@none.json",
         ];
         var random = new Random(7);
         int policies = 0;

@@ -91,6 +91,41 @@ internal sealed class TinyModel : IDisposable
     public Prompt Continue(Prompt prompt, IEnumerable<int> ids) =>
         Engine.CreatePrompt([.. prompt.Ids, .. ids], prompt.Images);
 
+    /// <summary>The prompt's text with other pictures in their places.</summary>
+    public Prompt WithImages(Prompt prompt, IReadOnlyList<PromptImage> images)
+    {
+        var ids = new List<int>();
+        int image = 0;
+        for (int row = 0; row < prompt.Length; row++)
+        {
+            ids.Add(prompt.Ids[row]);
+            if (image < prompt.Images.Count && row == prompt.ImageStarts[image])
+                row += prompt.ImageTokens[image++] - 1;
+        }
+
+        return Engine.CreatePrompt([.. ids], images);
+    }
+
+    /// <summary>The prompt with what the projector makes of its pictures in their places.</summary>
+    public Prompt Embedded(Prompt prompt)
+    {
+        var projected = new List<PromptImage>();
+        Run(prompt, "dense", 1, (stage, _, tensor) =>
+        {
+            if (stage == "projected")
+                projected.Add(Engine.PrepareEmbeddings([.. Copy(tensor).SelectMany(row => row)]));
+        });
+        return WithImages(prompt, projected);
+    }
+
+    /// <summary>A session's cache as it is saved.</summary>
+    public static byte[] Save(Session session)
+    {
+        using var stream = new MemoryStream();
+        session.Save(stream);
+        return stream.ToArray();
+    }
+
     public Run Run(Prompt prompt, string policy, int steps = 1, Action<string, RowBatch, Tensor>? onStage = null) =>
         Run(prompt, PolicyRegistry.Create(policy), steps, onStage);
 

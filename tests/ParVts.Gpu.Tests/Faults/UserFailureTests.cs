@@ -61,13 +61,16 @@ internal sealed unsafe class UserFailureTests
         Assert.That(sim.Leaks(), Is.Empty);
     }
 
-    [Test]
-    public void A_gpu_is_found_by_its_uuid()
+    [TestCase("cuda:", false)]
+    [TestCase("", false)]
+    [TestCase("", true)]
+    public void A_gpu_is_found_by_its_uuid(string before, bool beginning)
     {
         using var machine = new Machine();
         string id = CudaDeviceInfo.Find(machine.Api, "0").Id;
-        using var device = Devices.OpenGpu(new EngineOptions { Device = "cuda:" + id }, () => machine.Api, NvrtcApi.Load);
-        Assert.That(device.Name, Is.EqualTo("cuda:" + id));
+        string name = before + (beginning ? id[..^8].ToLowerInvariant() : id);
+        using var device = Devices.OpenGpu(new EngineOptions { Device = name }, () => machine.Api, NvrtcApi.Load);
+        Assert.That(device.Name, Is.EqualTo(name));
     }
 
     [Test]
