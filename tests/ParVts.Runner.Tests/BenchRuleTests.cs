@@ -13,7 +13,7 @@ public sealed class BenchRuleTests
     [TestCase("dense;dense,vtw;vtw:layer=1", "dense|vtw|vtw:layer=1")]
     [TestCase("zspaprune:keep=8,core=0.6;random:seed=1,keep=3", "zspaprune:keep=8,core=0.6|random:seed=1,keep=3")]
     [TestCase("dense,pavrts:keep=3", "dense|pavrts:keep=3")]
-    [TestCase("fastv:layer=3,keep", "fastv:layer=3,keep")]
+    [TestCase("fastv:layer=3,migrate", "fastv:layer=3,migrate")]
     public void ACommaEndsAPolicyWhereAnotherFollows(string values, string policies) =>
         Assert.That(OptionLists.Policies("--policy", values.Split(';')), Is.EqualTo(policies.Split('|')));
 
