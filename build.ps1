@@ -160,18 +160,12 @@ function Invoke-Format([string[]] $arguments) {
 function Invoke-Bench {
     Install-Sdk
     Invoke-Build 'tools/ParVts.Bench'
-    $bench = "tools/ParVts.Bench/bin/Release/$framework/ParVts.Bench.dll"
-    $model = 'artifacts/bench-model-576'
-    # A folder that is there is whole.
-    if (-not (Test-Path $model)) {
-        if (Test-Path "$model.partial") { Remove-Item -Recurse -Force "$model.partial" }
-        dotnet $bench make-model "$model.partial"
-        if ($LASTEXITCODE -ne 0) { Stop-With 'the model could not be made' }
-        Move-Item "$model.partial" $model
-    }
-    dotnet $bench gemm --threads 2
-    dotnet $bench model $model --threads 2 --prompt 640 --decode 16 --repeats 3
-    dotnet $bench schedules $model --threads 2
+    Invoke-Build 'src/ParVts.Runner'
+    $parvts = "src/ParVts.Runner/bin/Release/$framework/parvts.dll"
+    $model = '--config', 'tools/peers/llava-1.3b', '--device', 'cpu', '--threads', '2'
+    dotnet "tools/ParVts.Bench/bin/Release/$framework/ParVts.Bench.dll" gemm --threads 2
+    dotnet $parvts bench @model --policy dense --images 0 --prompt-tokens 640 --new-tokens 17 --repeats 3
+    dotnet $parvts bench @model --policy 'parvts:keep=64,migrate=3,cls-prune:keep=64,fastv:layer=3,keep=64,vtw:layer=11' --new-tokens 8 --repeats 5
     exit $LASTEXITCODE
 }
 

@@ -27,10 +27,10 @@ usage: ./build.sh VERB [options]
     --filter EXPR       only tests whose name matches: a word, or an expression such as 'FullyQualifiedName~Text'
     --no-build          run what was built last
   format [--verify]     format the code, or only say what is not formatted
-  bench [--save]        matrix products against OpenBLAS, a 1.26 G-parameter model against llama.cpp;
-                        --save writes docs/measurements/cpu-DATE.md (needs 8 GB of disk and some minutes)
+  bench [--save]        a 1.26 G-parameter model beside llama.cpp and PyTorch, matrix products beside OpenBLAS, alternately;
+                        --save writes docs/measurements/cpu-DATE.md (needs 6 GB of disk and some minutes; see tools/peers)
   bench schedules [--save]
-                        prefill of policies beside dense on that model, and from one picture to five (a quarter of an hour)
+                        policies beside dense on that model, and from one picture to five: 'parvts bench', twice (a quarter of an hour)
   native [KIND]...      the C library for hosts in other languages, into artifacts/native; KIND: base, avx2, avx512 (this machine's)
   mutants [WORD]        plants known faults one at a time, and shows which test notices each
   pack                  the runner as artifacts/parvts-VERSION.tar.gz with its checksum
@@ -371,9 +371,10 @@ verb_format() {
 
 verb_bench() {
     need_dotnet
+    dotnet_build src/ParVts.Runner
     if [ "${1:-}" = schedules ]; then
-        dotnet_build tools/ParVts.Bench
-        exec tools/ParVts.Bench/schedules.sh "${@:2}"
+        bench_schedules "${@:2}"
+        return
     fi
     has_library libopenblas.so.0 || apt_install libopenblas0 || say "going on without OpenBLAS"
     command -v node >/dev/null || apt_install nodejs npm || say "going on without llama.cpp"
@@ -382,6 +383,23 @@ verb_bench() {
         apt_install python3-numpy || say "going on without llama.cpp"
     dotnet_build tools/ParVts.Bench
     exec tools/peers/bench.sh "$@"
+}
+
+# Both tables, each by one command, which stands on its page.
+bench_schedules() {
+    local pages=artifacts day
+    case ${1:-} in
+        "") mkdir -p artifacts ;;
+        --save) pages=docs/measurements ;;
+        *) die "bench schedules: unknown option '$1'" 2 ;;
+    esac
+    day=$(date -u +%Y-%m-%d)
+    local parvts=(dotnet "src/ParVts.Runner/bin/$configuration/$framework/parvts.dll") model=(--config tools/peers/llava-1.3b --device cpu --threads 2)
+    "${parvts[@]}" bench "${model[@]}" --policy parvts:keep=64,migrate=3,cls-prune:keep=64,fastv:layer=3,keep=64,vtw:layer=11 \
+        --new-tokens 8 --repeats 5 --markdown "$pages/schedules-$day.md"
+    "${parvts[@]}" bench "${model[@]}" --policy parvts:keep=64,migrate=3 --images 1,2,3,4,5 --new-tokens 1 --warm-up 0 --repeats 2 \
+        --markdown "$pages/growth-$day.md" --plot "$pages/growth-$day.svg"
+    say "written: $pages/schedules-$day.md, $pages/growth-$day.md and its plot"
 }
 
 verb_mutants() {

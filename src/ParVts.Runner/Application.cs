@@ -48,6 +48,7 @@ internal static class Application
             PlanCommand.Create(),
             EvalCommand.Create(),
             TuneCommand.Create(),
+            BenchCommand.Create(),
             WarmCommand.Create(),
             InspectCommand.Create(),
             PoliciesCommand.Create(),

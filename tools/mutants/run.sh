@@ -233,7 +233,7 @@ mutant "an analysis forgets the last layer" $engine/Scheduling/AnalysisPolicy.cs
 mutant "a knocked-out row loses itself" $engine/Scheduling/Policies/KnockoutPolicy.cs \
     'else if (queries == keys)' 'else if (queries.Start < 0)' Every_row_sees_what_it_may
 mutant "a knock-out before the softmax is one after it" $engine/Scheduling/Policies/KnockoutPolicy.cs \
-    'else if (_after)' 'else if (_after || plan is not null)' Every_row_sees_what_it_may
+    'else if (_after)' 'else if (_after || forbidden)' Every_row_sees_what_it_may
 mutant "new tokens look at what the question may not" $engine/Scheduling/Policies/KnockoutPolicy.cs \
     '_pictured && ForText;' 'false;' New_tokens_are_forbidden
 

@@ -1,7 +1,7 @@
 // Times llama.cpp on one GGUF file, through the prebuilt CPU library of node-llama-cpp: a prefill, then decode steps.
-// Prints one JSON object a repeat, in the terms of 'ParVts.Bench model'.
+// Prints one JSON object a repeat, in the terms of 'parvts bench'.
 //
-// usage: node llama_cpp.mjs MODEL.gguf [--prompt 640] [--decode 16] [--threads 2] [--repeats 3]
+// usage: node llama_cpp.mjs MODEL.gguf [--prompt 640] [--decode 16] [--threads 2] [--repeats 3] [--vocabulary 32000]
 //        node-llama-cpp is looked for in artifacts/peers (npm install node-llama-cpp --prefix artifacts/peers)
 import {createRequire} from "node:module";
 import path from "node:path";
@@ -15,6 +15,7 @@ const {values, positionals} = parseArgs({
     decode: {type: "string", default: "16"},
     threads: {type: "string", default: "2"},
     repeats: {type: "string", default: "3"},
+    vocabulary: {type: "string", default: "32000"},
   },
 });
 if (positionals.length !== 1) {
@@ -32,8 +33,8 @@ const model = await llama.loadModel({modelPath: path.resolve(positionals[0]), us
 const size = prompt + decode + 64;
 const context = await model.createContext({contextSize: size, batchSize: size, threads, flashAttention: true});
 const sequence = context.getSequence();
-// Any ids will do, as long as they differ: the same ones as in ParVts.Bench.
-const tokens = Array.from({length: prompt}, (_, i) => 300 + (i * 7919) % 20000);
+// Any ids will do, as long as they differ; 259 are special or bytes.
+const tokens = Array.from({length: prompt}, (_, i) => 259 + (i * 7919) % (values.vocabulary - 259));
 
 for (let repeat = 0; repeat < repeats; repeat++) {
   await sequence.clearHistory();

@@ -1,9 +1,10 @@
 """Writes a Llama of random weights as a GGUF file, so that llama.cpp can be timed on the same shapes as the engine.
 
-usage: make_gguf.py OUT [--layers 22] [--hidden 2048] [--mlp 5632] [--heads 16] [--kv-heads 16] [--vocabulary 32000]
-                    [--type bf16|f16]
+usage: make_gguf.py CONFIG.json OUT.gguf
+       The decoder's sizes are those of the config's text_config; its type is torch_dtype, bfloat16 where it names none.
 """
 import argparse
+import json
 import os
 import struct
 
@@ -11,7 +12,7 @@ import numpy as np
 
 ALIGNMENT = 32
 TENSOR_TYPES = {"f32": 0, "f16": 1, "bf16": 30}
-FILE_TYPES = {"f16": 1, "bf16": 32}
+FILE_TYPES = {"f32": 0, "f16": 1, "bf16": 32}
 UINT32, INT32, FLOAT32, STRING, ARRAY = 4, 5, 6, 8, 9
 UNKNOWN, CONTROL, BYTE, NORMAL = 2, 3, 6, 1  # kinds of token
 
@@ -47,7 +48,7 @@ def metadata(a):
     m.text("general.name", "random")
     m.integer("general.file_type", FILE_TYPES[a.type])
     m.integer("llama.block_count", a.layers)
-    m.integer("llama.context_length", 4096)
+    m.integer("llama.context_length", a.context)
     m.integer("llama.embedding_length", a.hidden)
     m.integer("llama.feed_forward_length", a.mlp)
     m.integer("llama.attention.head_count", a.heads)
@@ -94,19 +95,34 @@ def byte_count(shape, kind):
 
 
 def values(rng, shape, kind):
-    if kind == "f32":
+    if len(shape) == 1:  # norms
         return np.ones(shape, "<f4").tobytes()
     x = rng.standard_normal(shape, dtype=np.float32) * np.float32(0.02)
+    if kind == "f32":
+        return x.astype("<f4").tobytes()
     return (x.view(np.uint32) >> 16).astype("<u2").tobytes() if kind == "bf16" else x.astype("<f2").tobytes()
+
+
+def sizes(a):
+    """Adds the sizes of a Hugging Face config to the arguments."""
+    with open(a.config, encoding="utf-8") as f:
+        config = json.load(f)
+    text = config.get("text_config", config)
+    if text.get("model_type", "llama") != "llama":
+        raise SystemExit(f"{a.config}: the decoder is a {text['model_type']}; GGUF files are made of llama alone")
+    a.layers, a.hidden, a.mlp = text["num_hidden_layers"], text["hidden_size"], text["intermediate_size"]
+    a.heads, a.vocabulary = text["num_attention_heads"], text["vocab_size"]
+    a.kv_heads = text.get("num_key_value_heads", a.heads)
+    a.context = text.get("max_position_embeddings", 2048)
+    a.type = {"float16": "f16", "float32": "f32"}.get(config.get("torch_dtype", config.get("dtype")), "bf16")
 
 
 def main():
     p = argparse.ArgumentParser(description="Random Llama weights as a GGUF file.")
+    p.add_argument("config")
     p.add_argument("out")
-    for name, value in dict(layers=22, hidden=2048, mlp=5632, heads=16, kv_heads=16, vocabulary=32000).items():
-        p.add_argument("--" + name.replace("_", "-"), type=int, default=value)
-    p.add_argument("--type", choices=sorted(FILE_TYPES), default="bf16")
     a = p.parse_args()
+    sizes(a)
 
     meta, listed = metadata(a), list(tensors(a))
     infos, offset = [], 0

@@ -35,6 +35,10 @@ internal sealed class ModelConfigJson
     public bool? MultimodalProjectorBias { get; set; }
 
     public bool? TieWordEmbeddings { get; set; }
+
+    public JsonElement Dtype { get; set; }
+
+    public JsonElement TorchDtype { get; set; }
 }
 
 /// <summary>The special tokens' ids in config.json, which stand in for those of generation_config.json.</summary>
@@ -92,6 +96,10 @@ internal sealed class TextConfigJson
     public JsonElement SlidingWindow { get; set; }
 
     public bool? UseSlidingWindow { get; set; }
+
+    public JsonElement Dtype { get; set; }
+
+    public JsonElement TorchDtype { get; set; }
 }
 
 internal sealed class RopeJson

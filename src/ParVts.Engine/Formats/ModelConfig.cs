@@ -186,6 +186,12 @@ public sealed record ModelConfig
     /// <summary>tie_word_embeddings: the head is the embedding matrix.</summary>
     public bool TieWordEmbeddings { get; init; }
 
+    /// <summary>
+    /// dtype / torch_dtype, of the whole or of the decoder: float32, float16 or bfloat16. What the weights are is said by their files; null
+    /// where the config does not say.
+    /// </summary>
+    public TensorType? WeightType { get; init; }
+
     /// <summary>Visual tokens that one picture makes (contract D2).</summary>
     public int VisualTokensPerImage => Vision.Rows - DroppedRows;
 

@@ -23,6 +23,9 @@ public static class ModelConfigReader
         return Parse(JsonFile.ReadBytes(path), path);
     }
 
+    /// <summary>Reads a config by its own path, or its folder's.</summary>
+    internal static ModelConfig ReadFile(string path) => Directory.Exists(path) ? Read(path) : Parse(JsonFile.ReadBytes(path), path);
+
     /// <summary>Reads a config from the bytes of its file.</summary>
     internal static ModelConfig Parse(ReadOnlySpan<byte> json, string file)
     {
@@ -57,8 +60,17 @@ public static class ModelConfigReader
 
             // The default false at the top says nothing: then it is the decoder's own setting that counts.
             TieWordEmbeddings = json.TieWordEmbeddings is true || json.TextConfig?.TieWordEmbeddings is true,
+            WeightType = TypeNamed(json.Dtype) ?? TypeNamed(json.TorchDtype) ?? TypeNamed(json.TextConfig?.Dtype) ?? TypeNamed(json.TextConfig?.TorchDtype),
         };
     }
+
+    private static TensorType? TypeNamed(JsonElement? name) => name is not { ValueKind: JsonValueKind.String } text ? null : text.GetString() switch
+    {
+        "float32" => TensorType.F32,
+        "float16" => TensorType.F16,
+        "bfloat16" => TensorType.BF16,
+        _ => null,
+    };
 
     private static void CheckKind(ModelKindJson json, in Checked check)
     {

@@ -6,7 +6,7 @@ namespace ParVts.Engine.Formats;
 /// The weights of a model folder: <c>model.safetensors</c>, or the shards that <c>model.safetensors.index.json</c> lists.
 /// Any thread may read; <see cref="Dispose"/> is for one caller, when nobody uses the tensors any more.
 /// </summary>
-public sealed class WeightFiles : IDisposable
+public sealed class WeightFiles : IWeightSource
 {
     /// <summary>The file that small models have.</summary>
     public const string SingleName = "model.safetensors";
@@ -27,6 +27,9 @@ public sealed class WeightFiles : IDisposable
 
     /// <summary>All tensors; their addresses are valid until <see cref="Dispose"/>.</summary>
     public IEnumerable<StoredTensor> All => tensors.Values;
+
+    /// <inheritdoc/>
+    TensorType IWeightSource.MatrixType => tensors.Values.MaxBy(tensor => tensor.ByteLength)?.Type ?? TensorType.F32;
 
     /// <summary>How many tensors there are.</summary>
     public int Count => tensors.Count;
@@ -69,6 +72,12 @@ public sealed class WeightFiles : IDisposable
         ObjectDisposedException.ThrowIf(disposed, this);
         return tensors.TryGetValue(name, out tensor);
     }
+
+    /// <inheritdoc/>
+    bool IWeightSource.Has(string name) => TryGet(name, out _);
+
+    /// <inheritdoc/>
+    StoredTensor? IWeightSource.Find(string name, ReadOnlySpan<long> shape) => TryGet(name, out StoredTensor? tensor) ? tensor : null;
 
     /// <summary>Closes the files; every tensor's address is invalid afterwards. May be called again.</summary>
     public void Dispose()

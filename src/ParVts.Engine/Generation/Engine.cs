@@ -58,13 +58,13 @@ public sealed class Engine : IDisposable
     private readonly ComputeDevice _device;
     private readonly Tokenizer? _tokenizer;
     private readonly PromptBuilder? _builder;
-    private readonly ImagePreprocessor _preprocessor;
+    private readonly ImagePreprocessor? _preprocessor;
     private readonly Lazy<string> _fingerprint;
     private int _disposed;
     private int _warnedNaN;
     private int _warnedClassToken;
 
-    private Engine(string directory, EngineOptions options)
+    private Engine(string directory, EngineOptions options, Func<ComputeDevice, LlavaModel> load, bool weightsOnly)
     {
         var watch = Stopwatch.StartNew();
         Options = options;
@@ -74,7 +74,7 @@ public sealed class Engine : IDisposable
         _device = options.OpenDevice?.Invoke() ?? Devices.Open(options);
         try
         {
-            _model = LlavaModel.Load(directory, _device, options.Map, options.MemoryCap);
+            _model = load(_device);
         }
         catch
         {
@@ -84,11 +84,11 @@ public sealed class Engine : IDisposable
 
         try
         {
-            byte[] config = JsonFile.ReadBytes(Path.Combine(directory, ModelConfigReader.FileName));
+            byte[] config = weightsOnly ? [] : JsonFile.ReadBytes(Path.Combine(directory, ModelConfigReader.FileName));
             _fingerprint = new Lazy<string>(() => ModelFingerprint.Compute(config, _model.StoredTensors));
-            GenerationDefaults = GenerationConfig.Read(directory);
-            _preprocessor = Preprocessing.Create(directory, _model.Config);
-            if (Tokenizer.Exists(directory))
+            GenerationDefaults = weightsOnly ? new GenerationConfig() : GenerationConfig.Read(directory);
+            _preprocessor = weightsOnly ? null : Preprocessing.Create(directory, _model.Config);
+            if (!weightsOnly && Tokenizer.Exists(directory))
             {
                 _tokenizer = Tokenizer.Load(directory);
                 _builder = PromptBuilder.Create(directory, _tokenizer, _model.Config);
@@ -100,8 +100,8 @@ public sealed class Engine : IDisposable
             throw;
         }
 
-        // What the process holds besides: the runtime, the tokenizer. Weights that were read, not mapped, are in it twice.
-        long counted = _model.WidenedBytes + (options.Map ? 0 : _model.MappedBytes);
+        // What the process holds besides: the runtime, the tokenizer. Weights that were read or made, not mapped, are in it twice.
+        long counted = _model.WidenedBytes + (options.Map && !weightsOnly ? 0 : _model.MappedBytes);
         ProcessBytes = Math.Max(0, Environment.WorkingSet - counted) + CompiledLater;
         LoadTime = watch.Elapsed;
     }
@@ -162,14 +162,35 @@ public sealed class Engine : IDisposable
     /// <summary>Opens a checkpoint folder: safetensors weights, config.json and the files beside it.</summary>
     /// <exception cref="ModelFormatException">A file is missing, malformed or not supported.</exception>
     /// <exception cref="DeviceException">The device is not there.</exception>
-    public static Engine Open(string directory, EngineOptions? options = null) => new(directory, options ?? new());
+    public static Engine Open(string directory, EngineOptions? options = null)
+    {
+        options ??= new();
+        return new(directory, options, device => LlavaModel.Load(directory, device, options.Map, options.MemoryCap), weightsOnly: false);
+    }
+
+    /// <summary>
+    /// A model of random weights, made in memory: for measuring one whose weights are not there. It takes prompts of token ids and pictures
+    /// that were prepared already.
+    /// </summary>
+    /// <param name="config">A config.json, or the folder that it lies in.</param>
+    /// <param name="seed">The same seed makes the same weights.</param>
+    /// <param name="options">How to open it.</param>
+    /// <exception cref="ModelFormatException">The config is missing, malformed or not supported.</exception>
+    /// <exception cref="DeviceException">The device is not there.</exception>
+    /// <exception cref="InsufficientMemoryException">The weights exceed the cap, or the memory that there is.</exception>
+    internal static Engine OpenRandom(string config, int seed, EngineOptions? options = null)
+    {
+        options ??= new();
+        ModelConfig model = ModelConfigReader.ReadFile(config);
+        return new(config, options, device => LlavaModel.CreateRandom(config, model, seed, device, options.MemoryCap), weightsOnly: true);
+    }
 
     /// <summary>Prepares a decoded picture: resize, crop or pad, normalise.</summary>
     public PromptImage PrepareImage(RgbImage image, ImageAspect aspect = ImageAspect.Model)
     {
         using ProfileRanges.Scope range = Ranges.Begin(RangeKind.Image, Config.VisualTokensPerImage);
         float[] pixels = new float[3 * Config.Vision.ImageSize * Config.Vision.ImageSize];
-        _preprocessor.Process(image, pixels, aspect);
+        Preprocessor.Process(image, pixels, aspect);
         return new PromptImage(pixels);
     }
 
@@ -199,7 +220,7 @@ public sealed class Engine : IDisposable
     /// <exception cref="RequestException">It is given as embeddings, and has no pixels.</exception>
     public RgbImage ShowImage(PromptImage image) => image.IsEmbedded
         ? throw new RequestException("a picture that is given as embeddings has no pixels to show")
-        : _preprocessor.ToImage(image.Pixels.Span);
+        : Preprocessor.ToImage(image.Pixels.Span);
 
     /// <summary>A prompt from a conversation: the model's template (or the one named) is put round it.</summary>
     /// <param name="messages">The turns; each image part stands for the next picture.</param>
@@ -277,6 +298,9 @@ public sealed class Engine : IDisposable
         if (Interlocked.Exchange(ref _warnedNaN, 1) == 0)
             Options.Warning?.Invoke("some logits are not numbers (NaN): the weights are probably damaged");
     }
+
+    private ImagePreprocessor Preprocessor =>
+        _preprocessor ?? throw new ModelFormatException(Directory, null, "was opened as a config alone, with random weights: it says nothing of how pictures are prepared");
 
     private ModelFormatException MissingTokenizer() => new(
         Directory, null, "has no tokenizer.json, so only prompts of token ids can be used; put the model's tokenizer.json there");

@@ -1,5 +1,6 @@
 using ParVts.Engine.Compute;
 using ParVts.Engine.Formats;
+using InsufficientMemoryException = ParVts.Engine.Compute.InsufficientMemoryException;
 
 namespace ParVts.Engine.Models;
 
@@ -9,13 +10,13 @@ namespace ParVts.Engine.Models;
 /// </summary>
 internal sealed class LlavaModel
 {
-    private readonly WeightFiles _files;
+    private readonly IWeightSource _weights;
     private readonly IReadOnlyList<DeviceBuffer> _owned;
     private int _users = 1;
 
-    private LlavaModel(WeightFiles files, WeightBinder binder, ModelConfig config, bool onDevice)
+    private LlavaModel(IWeightSource weights, WeightBinder binder, ModelConfig config, bool onDevice)
     {
-        _files = files;
+        _weights = weights;
         Config = config;
         InputType = binder.InputType;
         Decoder = DecoderWeights.Bind(binder, config.Text, config.TieWordEmbeddings);
@@ -33,8 +34,8 @@ internal sealed class LlavaModel
     /// <summary>The type of matrix inputs, keys and values on the model's device.</summary>
     public TensorType InputType { get; }
 
-    /// <summary>The weights as they lie in their files; valid while somebody uses the model.</summary>
-    public IEnumerable<StoredTensor> StoredTensors => _files.All;
+    /// <summary>The weights as they lie in their files, or were made; valid while somebody uses the model.</summary>
+    public IEnumerable<StoredTensor> StoredTensors => _weights.Names.Select(name => _weights.Find(name, [])!);
 
     public DecoderWeights Decoder { get; }
 
@@ -72,26 +73,52 @@ internal sealed class LlavaModel
     public static LlavaModel Load(string directory, ComputeDevice device, bool map, long? cap)
     {
         ModelConfig config = ModelConfigReader.Read(directory);
-        WeightFiles files = WeightFiles.Open(directory, map);
+        return Bind(WeightFiles.Open(directory, map), directory, config, device, cap);
+    }
+
+    /// <summary>A model of random weights.</summary>
+    /// <param name="file">Where the config comes from, for messages.</param>
+    /// <param name="config">The config.</param>
+    /// <param name="seed">Which weights.</param>
+    /// <param name="device">Where they go.</param>
+    /// <param name="cap">Bytes that they may take; null for no cap.</param>
+    /// <exception cref="InsufficientMemoryException">The weights exceed the cap, the machine's memory, or the device's free one.</exception>
+    public static LlavaModel CreateRandom(string file, ModelConfig config, int seed, ComputeDevice device, long? cap)
+    {
+        TensorType type = config.WeightType ?? TensorType.BF16;
+        using (var sizes = new RandomWeights(type, seed, sizesOnly: true))
+        {
+            using var measure = new WeightBinder(device, sizes, file, measures: true);
+            _ = new LlavaModel(sizes, measure, config, device.FreeBytes is not null);
+            new MemoryPlan(sizes.ByteLength, 0, 0, 0).Require(cap);
+            if (sizes.ByteLength > GC.GetGCMemoryInfo().TotalAvailableMemoryBytes)
+                throw new InsufficientMemoryException(sizes.ByteLength, "random weights");
+        }
+
+        return Bind(new RandomWeights(type, seed), file, config, device, cap);
+    }
+
+    private static LlavaModel Bind(IWeightSource weights, string directory, ModelConfig config, ComputeDevice device, long? cap)
+    {
         try
         {
             bool onDevice = device.FreeBytes is not null;
             if (onDevice)
             {
                 // The same code binds twice, first to learn the size; so plan and allocation cannot differ.
-                using var measure = new WeightBinder(device, files, directory, measures: true);
-                long bytes = new LlavaModel(files, measure, config, onDevice).DeviceBytes!.Value;
+                using var measure = new WeightBinder(device, weights, directory, measures: true);
+                long bytes = new LlavaModel(weights, measure, config, onDevice).DeviceBytes!.Value;
                 var plan = new MemoryPlan(bytes, 0, 0, 0);
                 plan.Require(cap);
                 plan.RequireFree(bytes, device);
             }
 
-            using var binder = new WeightBinder(device, files, directory);
-            return new LlavaModel(files, binder, config, onDevice);
+            using var binder = new WeightBinder(device, weights, directory);
+            return new LlavaModel(weights, binder, config, onDevice);
         }
         catch
         {
-            files.Dispose();
+            weights.Dispose();
             throw;
         }
     }
@@ -115,6 +142,6 @@ internal sealed class LlavaModel
             return;
         foreach (DeviceBuffer buffer in _owned)
             buffer.Dispose();
-        _files.Dispose();
+        _weights.Dispose();
     }
 }

@@ -4,13 +4,13 @@ using ParVts.Engine.Formats;
 namespace ParVts.Engine.Models;
 
 /// <summary>
-/// Finds a model's tensors in its files under any of the namings in the wild, checks shape and type, and keeps account
+/// Finds a model's tensors in its weights under any of the namings in the wild, checks shape and type, and keeps account
 /// of what was used, so that a tensor that belongs to no part of the model is named.
 /// </summary>
 internal sealed class WeightBinder : IDisposable
 {
     private readonly ComputeDevice _device;
-    private readonly WeightFiles _files;
+    private readonly IWeightSource _weights;
     private readonly string _directory;
     private readonly HashSet<string> _used = [];
     private readonly List<DeviceBuffer> _owned = [];
@@ -18,16 +18,16 @@ internal sealed class WeightBinder : IDisposable
     private bool _kept;
 
     /// <param name="device">Where the weights go.</param>
-    /// <param name="files">Where they come from.</param>
+    /// <param name="weights">Where they come from.</param>
     /// <param name="directory">For messages.</param>
     /// <param name="measures">Nothing is imported: what is bound has a size and no address (contract D4).</param>
-    public WeightBinder(ComputeDevice device, WeightFiles files, string directory, bool measures = false)
+    public WeightBinder(ComputeDevice device, IWeightSource weights, string directory, bool measures = false)
     {
         _measures = measures;
         _device = device;
-        _files = files;
+        _weights = weights;
         _directory = directory;
-        InputType = device.InputType(LargestType(files));
+        InputType = device.InputType(weights.MatrixType);
     }
 
     /// <summary>The type of matrix inputs: that of the model's largest tensor decides.</summary>
@@ -47,7 +47,7 @@ internal sealed class WeightBinder : IDisposable
     {
         foreach (string prefix in prefixes)
         {
-            if (_files.TryGet(prefix + anchor, out _))
+            if (_weights.Has(prefix + anchor))
                 return prefix;
         }
 
@@ -58,8 +58,8 @@ internal sealed class WeightBinder : IDisposable
             + $"the {part} cannot be found");
     }
 
-    /// <summary>True where the files hold this tensor.</summary>
-    public bool Has(string name) => _files.TryGet(name, out _);
+    /// <summary>True where the weights hold this tensor.</summary>
+    public bool Has(string name) => _weights.Has(name);
 
     /// <summary>A matrix [rows, columns] in its stored type; convolution kernels are flattened.</summary>
     public Tensor Matrix(string name, int rows, int columns, params long[] storedShape)
@@ -93,17 +93,17 @@ internal sealed class WeightBinder : IDisposable
     }
 
     /// <summary>Marks tensors as known but not needed: unused layers, buffers that old versions saved.</summary>
-    public void Ignore(Func<string, bool> known) => _used.UnionWith(_files.Names.Where(known));
+    public void Ignore(Func<string, bool> known) => _used.UnionWith(_weights.Names.Where(known));
 
     /// <summary>Names the first tensor that no part of the model took.</summary>
     public void RequireAllUsed(string family)
     {
-        string? extra = _files.Names.FirstOrDefault(name => !_used.Contains(name));
+        string? extra = _weights.Names.FirstOrDefault(name => !_used.Contains(name));
         if (extra is null)
             return;
-        _files.TryGet(extra, out StoredTensor? stored);
+        StoredTensor stored = _weights.Find(extra, [])!;
         throw new ModelFormatException(
-            stored!.File,
+            stored.File,
             extra,
             $"({stored.Type} [{string.Join(", ", stored.Shape)}]) is no part of a {family} model with this config.json; "
             + "expected were only the tensors that the config describes. Is the config that of another model?");
@@ -124,22 +124,10 @@ internal sealed class WeightBinder : IDisposable
             buffer.Dispose();
     }
 
-    private static TensorType LargestType(WeightFiles files)
-    {
-        StoredTensor? largest = null;
-        foreach (string name in files.Names)
-        {
-            if (files.TryGet(name, out StoredTensor? stored) && (largest is null || stored.ByteLength > largest.ByteLength))
-                largest = stored;
-        }
-
-        return largest?.Type ?? TensorType.F32;
-    }
-
     private StoredTensor Get(string name, long[] shape)
     {
         string expected = $"expected was [{string.Join(", ", shape)}] of type F32, BF16 or F16";
-        if (!_files.TryGet(name, out StoredTensor? stored))
+        if (_weights.Find(name, shape) is not StoredTensor stored)
             throw new ModelFormatException(_directory, name, $"is missing; {expected}");
         if (!stored.Shape.AsSpan().SequenceEqual(shape))
             throw new ModelFormatException(stored.File, name, $"has shape [{string.Join(", ", stored.Shape)}]; {expected}");

@@ -46,12 +46,12 @@ internal static class DoctorCommand
 
     private static void WriteText(IReadOnlyList<Library> libraries)
     {
-        WriteLine("parvts", Version());
+        WriteLine("parvts", MachineInfo.Version);
         WriteLine("system", $"{RuntimeInformation.OSDescription} ({RuntimeInformation.OSArchitecture})");
         WriteLine(".NET", RuntimeInformation.FrameworkDescription);
-        WriteLine("processor", $"{ProcessorName()}, {Environment.ProcessorCount} logical processors");
+        WriteLine("processor", $"{MachineInfo.Processor()}, {Environment.ProcessorCount} logical processors");
         WriteLine("SIMD", $"{string.Join(" ", InstructionSets())}; vectors of {VectorBits()} bits");
-        WriteLine("memory", Sizes.Mebibytes(MemoryBytes()));
+        WriteLine("memory", Sizes.Mebibytes(MachineInfo.MemoryBytes));
         foreach (Library library in libraries)
             WriteLine(library.Name, library.Describe());
         var counters = CounterPermission.Read();
@@ -67,15 +67,15 @@ internal static class DoctorCommand
 
     private static void WriteJson(IReadOnlyList<Library> libraries) => JsonOutput.Write(json =>
     {
-        json.WriteString("version", Version());
+        json.WriteString("version", MachineInfo.Version);
         json.WriteString("os", RuntimeInformation.OSDescription);
         json.WriteString("architecture", RuntimeInformation.OSArchitecture.ToString());
         json.WriteString("dotnet", RuntimeInformation.FrameworkDescription);
-        json.WriteString("processor", ProcessorName());
+        json.WriteString("processor", MachineInfo.Processor());
         json.WriteNumber("logical_processors", Environment.ProcessorCount);
         json.WriteStrings("simd", InstructionSets());
         json.WriteNumber("vector_bits", VectorBits());
-        json.WriteNumber("memory_bytes", MemoryBytes());
+        json.WriteNumber("memory_bytes", MachineInfo.MemoryBytes);
         json.WriteStartArray("libraries");
         foreach (Library library in libraries)
         {
@@ -99,10 +99,6 @@ internal static class DoctorCommand
         json.WriteEndObject();
     });
 
-    private static string Version() => typeof(DoctorCommand).Assembly.GetName().Version?.ToString(3) ?? "unknown";
-
-    private static long MemoryBytes() => GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
-
     private static int VectorBits() => Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128;
 
     private static IEnumerable<string> InstructionSets()
@@ -115,21 +111,6 @@ internal static class DoctorCommand
             ("NEON", AdvSimd.IsSupported), ("DOTPROD", Dp.IsSupported),
         ];
         return all.Where(set => set.Supported).Select(set => set.Name);
-    }
-
-    // .NET has no name for the processor; the system's own file does.
-    private static string ProcessorName()
-    {
-        const string Information = "/proc/cpuinfo";
-        if (File.Exists(Information))
-        {
-            string? line = File.ReadLines(Information)
-                .FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal));
-            if (line is not null)
-                return line[(line.IndexOf(':') + 1)..].Trim();
-        }
-
-        return Environment.GetEnvironmentVariable("PROCESSOR_IDENTIFIER") ?? RuntimeInformation.ProcessArchitecture.ToString();
     }
 
     private static Library Driver()

@@ -54,23 +54,7 @@ internal static class PlanCommand
         double share = schedule.FlopsDense == 0 ? 1 : (double)schedule.Flops / schedule.FlopsDense;
         Console.Out.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
-            $"prefill: {schedule.Flops / 1e9:0.###} GFLOP, {Sizes.Percent(share)} of dense; rows by layer {Runs(schedule.RowsByLayer)}; KV rows {Runs(schedule.KvRowsByLayer)}"));
-    }
-
-    // "3 × 669, 19 × 128": equal neighbours together.
-    private static string Runs(int[] values)
-    {
-        var runs = new List<string>();
-        for (int start = 0; start < values.Length;)
-        {
-            int end = start;
-            while (end < values.Length && values[end] == values[start])
-                end++;
-            runs.Add($"{end - start} × {values[start]}");
-            start = end;
-        }
-
-        return string.Join(", ", runs);
+            $"prefill: {schedule.Flops / 1e9:0.###} GFLOP, {Sizes.Percent(share)} of dense; rows by layer {Sizes.Runs(schedule.RowsByLayer)}; KV rows {Sizes.Runs(schedule.KvRowsByLayer)}"));
     }
 
     private static void WriteJson(

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using ParVts.Engine.Formats;
 
 namespace ParVts.Runner.Evaluation;
 
@@ -30,7 +31,17 @@ internal static class ModelFingerprint
             }
         }
 
-        string name = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(directory)));
-        return $"{name} {Convert.ToHexStringLower(hash.GetHashAndReset().AsSpan(0, 4))}";
+        return Named(directory, hash.GetHashAndReset());
     }
+
+    /// <summary>The same of a config alone: the name of its folder, or its own where that says more.</summary>
+    public static string OfConfig(string path)
+    {
+        string file = Directory.Exists(path) ? Path.Combine(path, ModelConfigReader.FileName) : path;
+        bool plain = Path.GetFileName(file) == ModelConfigReader.FileName;
+        return Named(plain ? Path.GetDirectoryName(Path.GetFullPath(file))! : file, SHA256.HashData(File.ReadAllBytes(file)));
+    }
+
+    private static string Named(string path, ReadOnlySpan<byte> hash) =>
+        $"{Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)))} {Convert.ToHexStringLower(hash[..4])}";
 }

@@ -61,7 +61,7 @@ internal sealed partial class ModelOptions
         _device.Validators.Add(result =>
         {
             if (result.GetValueOrDefault<string>() is string name && !DeviceName().IsMatch(name))
-                result.AddError($"there is no device '{name}'; there are: auto, cpu, cuda:N, cuda:UUID, GPU-UUID, sim");
+                result.AddError(NoDevice(name));
         });
         _threads.Validators.Add(result =>
         {
@@ -106,6 +106,11 @@ internal sealed partial class ModelOptions
         using var progress = new ProgressDisplay("loading");
         return InferenceEngine.Open(parse.GetRequiredValue(_model), options);
     }
+
+    /// <summary>Refuses what is no device's name.</summary>
+    public static string RequireDevice(string name) => DeviceName().IsMatch(name) ? name : throw new UsageException(NoDevice(name));
+
+    private static string NoDevice(string name) => $"there is no device '{name}'; there are: auto, cpu, cuda:N, cuda:UUID, GPU-UUID, sim";
 
     private static void Warn(string text) => Terminal.Note($"warning: {text}");
 

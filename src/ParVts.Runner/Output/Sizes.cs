@@ -15,4 +15,20 @@ internal static class Sizes
 
     /// <summary>A share in per cent.</summary>
     public static string Percent(double share) => string.Create(CultureInfo.InvariantCulture, $"{100 * share:0.0} %");
+
+    /// <summary>"3 × 669, 19 × 128": equal neighbours together.</summary>
+    public static string Runs(int[] values)
+    {
+        var runs = new List<string>();
+        for (int start = 0; start < values.Length;)
+        {
+            int end = start;
+            while (end < values.Length && values[end] == values[start])
+                end++;
+            runs.Add($"{end - start} × {values[start]}");
+            start = end;
+        }
+
+        return string.Join(", ", runs);
+    }
 }

@@ -18,7 +18,7 @@ public sealed class ProfileRangesTests
 
     [TestCase("dense", "", "", "", "", "", "")]
     [TestCase("parvts:keep=k,migrate=2", "paths", "paths", "fuse", "", "", "", "split")]
-    [TestCase("parvts:keep=k,migrate=1,fuse=mass", "paths probe", "fuse", "", "", "", "", "split")]
+    [TestCase("parvts:keep=k,migrate=1,fuse=lse", "paths probe", "fuse", "", "", "", "", "split")]
     [TestCase("parvts:keep=k,migrate=0", "", "", "", "", "", "", "select")]
     [TestCase("cls-prune:keep=k", "", "", "", "", "", "", "select")]
     [TestCase("vtw:layer=4", "", "", "", "", "leave", "")]
