@@ -92,7 +92,14 @@ internal static class ExplainSample
 
         ScheduleEvent Tower(ScheduleEventKind kind, string score) => new()
         {
-            Layer = 0, Kind = kind, Kept = kept, Score = score, Margin = 4.3e-5, Ranked = [Tokens, Tokens + 3], Scores = [0.5f, 0.25f], Chosen = [Tokens],
+            Layer = 0,
+            Kind = kind,
+            Kept = kept,
+            Score = score,
+            Margin = 4.3e-5,
+            Ranked = [Tokens, Tokens + 3],
+            Scores = [0.5f, 0.25f],
+            Chosen = [Tokens],
         };
     }
 

@@ -6,6 +6,9 @@ internal interface IWeightSource : IDisposable
     /// <summary>The names of the tensors that are known.</summary>
     IEnumerable<string> Names { get; }
 
+    /// <summary>The tensors themselves: all of the files', or those that were made.</summary>
+    IEnumerable<StoredTensor> All { get; }
+
     /// <summary>The type of the largest tensor, which is that of the matrices.</summary>
     TensorType MatrixType { get; }
 

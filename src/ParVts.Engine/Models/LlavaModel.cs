@@ -34,8 +34,8 @@ internal sealed class LlavaModel
     /// <summary>The type of matrix inputs, keys and values on the model's device.</summary>
     public TensorType InputType { get; }
 
-    /// <summary>The weights as they lie in their files, or were made; valid while somebody uses the model.</summary>
-    public IEnumerable<StoredTensor> StoredTensors => _weights.Names.Select(name => _weights.Find(name, [])!);
+    /// <summary>The weights as they lie in their files; valid while somebody uses the model.</summary>
+    public IEnumerable<StoredTensor> StoredTensors => _weights.All;
 
     public DecoderWeights Decoder { get; }
 

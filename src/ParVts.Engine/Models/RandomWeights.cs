@@ -40,6 +40,9 @@ internal sealed unsafe class RandomWeights : IWeightSource
     public IEnumerable<string> Names => _tensors.Keys;
 
     /// <inheritdoc/>
+    public IEnumerable<StoredTensor> All => _tensors.Values;
+
+    /// <inheritdoc/>
     public TensorType MatrixType { get; }
 
     /// <summary>Bytes of all tensors so far.</summary>
