@@ -24,7 +24,10 @@ public static class ModelConfigReader
     }
 
     /// <summary>Reads a config by its own path, or its folder's.</summary>
-    internal static ModelConfig ReadFile(string path) => Directory.Exists(path) ? Read(path) : Parse(JsonFile.ReadBytes(path), path);
+    internal static ModelConfig ReadFile(string path) => Parse(JsonFile.ReadBytes(PathOf(path)), PathOf(path));
+
+    /// <summary>The config's own path, where its folder may be given.</summary>
+    internal static string PathOf(string path) => Directory.Exists(path) ? Path.Combine(path, FileName) : path;
 
     /// <summary>Reads a config from the bytes of its file.</summary>
     internal static ModelConfig Parse(ReadOnlySpan<byte> json, string file)

@@ -84,7 +84,7 @@ public sealed class Engine : IDisposable
 
         try
         {
-            byte[] config = JsonFile.ReadBytes(weightsOnly ? directory : Path.Combine(directory, ModelConfigReader.FileName));
+            byte[] config = JsonFile.ReadBytes(ModelConfigReader.PathOf(directory));
             _fingerprint = new Lazy<string>(() => ModelFingerprint.Compute(config, _model.StoredTensors));
             GenerationDefaults = weightsOnly ? new GenerationConfig() : GenerationConfig.Read(directory);
             _preprocessor = weightsOnly ? null : Preprocessing.Create(directory, _model.Config);

@@ -38,7 +38,7 @@ internal sealed class BenchOptions
         "LIST",
         "parvts");
 
-    private readonly Option<string[]> _devices = List("--device", "Devices: auto, cpu, cuda:N, cuda:UUID, sim.", "LIST", "auto");
+    private readonly Option<string[]> _devices = List("--device", "Devices: auto, cpu, cuda:N, cuda:UUID, GPU-UUID, sim.", "LIST", "auto");
 
     private readonly Option<string[]> _threads = List("--threads", "Threads that compute on the CPU; 0 for one a physical core.", "LIST", "0");
 

@@ -146,6 +146,24 @@ internal sealed class SavingTests
             Throws.TypeOf<SavedSessionException>().With.Property(nameof(SavedSessionException.Problem)).EqualTo(SavedSessionProblem.Model));
     }
 
+    [TestCase("")]
+    [TestCase("config.json")]
+    public void Random_weights_are_known_by_their_seed(string file)
+    {
+        using var model = new TinyModel(44);
+        string config = Path.Combine(model.Folder, file);
+        byte[] saved;
+        using (VlmEngine engine = VlmEngine.OpenRandom(config, seed: 1))
+        using (Session session = engine.CreateSession())
+            saved = TinyModel.Save(session);
+        foreach (int seed in new[] { 1, 2 })
+        {
+            using VlmEngine engine = VlmEngine.OpenRandom(config, seed);
+            using Session session = engine.CreateSession();
+            Assert.That(() => session.Restore(new MemoryStream(saved)), seed == 1 ? Throws.Nothing : Throws.TypeOf<SavedSessionException>());
+        }
+    }
+
     [Test]
     public void A_cap_below_its_keys_and_values_is_refused_with_numbers()
     {
