@@ -146,8 +146,8 @@ mutant "a stack asks its first policy alone" $engine/Scheduling/PolicyStack.cs \
     'policy.BeforeLayer(state);' 'policies[0].BeforeLayer(state);' Freezing_goes_together_with_choosing
 mutant "a probe before a layer measures nothing" $engine/Models/ScheduleMeasures.cs \
     'device.PreProbe(query, store, state.Plan, _scale, ids, ProbeReduction.RowsAndHeads, scores);' '' A_probe_before_a_layer_sees
-mutant "a saved cache forgets that it was thinned" $engine/Generation/CachedTurns.Saving.cs \
-    'turn.IsThinned ? 1 : 0' '0' A_further_turn_goes_on_to_the_bit
+mutant "a saved cache forgets where it can be cut" $engine/Generation/CachedTurns.Saving.cs \
+    'turn.Whole, turn.End,' 'turn.End, turn.End,' A_further_turn_goes_on_to_the_bit
 mutant "a saved cache loses the last row of a page" $engine/Generation/Saving/KvPages.cs \
     'Math.Min(KvStore.PageRows, _kv.Length(layer) - page * KvStore.PageRows)' \
     'Math.Min(KvStore.PageRows, _kv.Length(layer) - page * KvStore.PageRows) - 1' A_further_turn_goes_on_to_the_bit
