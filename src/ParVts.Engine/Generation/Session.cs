@@ -61,7 +61,7 @@ public sealed partial class Session : IDisposable
     /// <summary>Tokens that the cache stands for; a layer may hold fewer rows.</summary>
     public int CachedTokens => _cachedIds.Count;
 
-    /// <summary>Bytes of the KV store's pages that hold rows now.</summary>
+    /// <summary>Bytes of the KV store's pages that hold rows now. Any thread; while an answer is made, a moment's value.</summary>
     public long KeyValueBytes => _run.Kv.UsedBytes;
 
     /// <summary>How often each kernel was launched for this session so far; empty on the CPU.</summary>
