@@ -10,6 +10,8 @@ internal enum HandleKind
     Session = 5,
     Stream = 6,
     Result = 7,
+    Kernels = 8,
+    Plan = 9,
 }
 
 /// <summary>What can be handed out.</summary>
