@@ -24,7 +24,8 @@ internal unsafe struct TensorInfo
         Call.Require(info, name);
         HostMemory.RequireSize(info->StructSize, (uint)sizeof(TensorInfo), name);
         TensorType type = HostMemory.TypeOf(info->Type, name);
-        Call.Require(info->Data, name + ".data");
+        if (info->Data == null)
+            throw new CallException(Status.InvalidArgument, $"{name}.data is NULL");
         if (info->Rows < 1 || info->Columns < 1)
             throw new CallException(Status.InvalidArgument, $"{name} is [{info->Rows}, {info->Columns}]; it must have rows and columns");
         long stride = info->Stride == 0 ? info->Columns : info->Stride;
