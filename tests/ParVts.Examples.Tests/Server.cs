@@ -35,7 +35,9 @@ internal sealed class Server : IDisposable
                 Log(line);
         });
         int address = ready.IndexOf("http://", StringComparison.Ordinal);
-        _client = new HttpClient(new SocketsHttpHandler { MaxConnectionsPerServer = 1000 })
+
+        // Who leaves a stream closes the connection at once, and does not read on for a while.
+        _client = new HttpClient(new SocketsHttpHandler { MaxConnectionsPerServer = 1000, MaxResponseDrainSize = 0, ResponseDrainTimeout = TimeSpan.Zero })
         {
             BaseAddress = new Uri(ready[address..ready.IndexOf(',', address)]),
             Timeout = s_patience,
