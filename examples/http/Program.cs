@@ -90,8 +90,19 @@ internal sealed record Settings(
     {
         var values = new Dictionary<string, string>
         {
-            ["model"] = "", ["name"] = "", ["urls"] = "http://127.0.0.1:8080", ["device"] = "auto", ["threads"] = "0", ["workers"] = "2", ["queue"] = "16",
-            ["connections"] = "512", ["deadline"] = "60", ["drain"] = "30", ["max-body"] = "16777216", ["max-images"] = "8", ["max-pixels"] = "16777216",
+            ["model"] = "",
+            ["name"] = "",
+            ["urls"] = "http://127.0.0.1:8080",
+            ["device"] = "auto",
+            ["threads"] = "0",
+            ["workers"] = "2",
+            ["queue"] = "16",
+            ["connections"] = "512",
+            ["deadline"] = "60",
+            ["drain"] = "30",
+            ["max-body"] = "16777216",
+            ["max-images"] = "8",
+            ["max-pixels"] = "16777216",
             ["max-tokens"] = "256",
         };
         for (int i = 0; i < arguments.Length; i += 2)

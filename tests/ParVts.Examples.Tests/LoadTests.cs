@@ -51,7 +51,7 @@ public sealed class LoadTests
         {
             Assert.That(_wrong, Is.Empty);
             Assert.That(_statuses.Keys, Is.SubsetOf([200, 429, 503]), report);
-            Assert.That(_statuses.GetValueOrDefault(200), Is.GreaterThan(10), report);
+            Assert.That(_statuses.GetValueOrDefault(200), Is.GreaterThan(TestData.Full ? 100 : 3), report);
             Assert.That(_statuses.GetValueOrDefault(429), Is.GreaterThan(0), "more clients than places: " + report);
             Assert.That(_left, Is.GreaterThan(0), report);
             Assert.That(_leftStream, Is.GreaterThan(0), report);
@@ -121,7 +121,7 @@ public sealed class LoadTests
     {
         request["ignore_eos"] = true;
         request["max_tokens"] = 200;
-        using var patience = new CancellationTokenSource(random.Next(20, 4000));
+        using var patience = new CancellationTokenSource(random.Next(2) == 0 ? random.Next(20, 2000) : Timeout.Infinite);
         try
         {
             using ServerStream stream = await server.Open(request, patience.Token);
@@ -155,6 +155,6 @@ public sealed class LoadTests
             return;
         if (!retry || !body.Contains("\"error\"", StringComparison.Ordinal))
             _wrong.Add($"{status} without a reason: {body}");
-        await Task.Delay(200);
+        await Task.Delay(300);
     }
 }
