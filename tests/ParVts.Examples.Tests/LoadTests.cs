@@ -41,7 +41,8 @@ public sealed class LoadTests
         }
 
         await Task.WhenAll(clients);
-        MetricsPage page = await server.Idle(TimeSpan.FromSeconds(1));
+        await server.Idle(TimeSpan.FromSeconds(1));
+        MetricsPage page = await server.Until(page => page["parvts_requests_total"] >= _statuses.Values.Sum());
         double[] quarters = [.. resident.Chunk((resident.Count + 3) / 4).Select(quarter => quarter.Average() / (1 << 20))];
         string report = $"{string.Join(", ", _statuses.OrderBy(status => status.Key).Select(status => $"{status.Value} × {status.Key}"))}, {_left} left before a word came and {_leftStream} in mid-stream; "
             + $"memory by quarters {string.Join(", ", quarters.Select(mean => $"{mean:0.0}"))} MiB, {resident.Max() >> 20} MiB at most; "

@@ -36,7 +36,7 @@ public sealed class MetricsTests
         }
 
         await server.Post("nonsense");
-        MetricsPage page = await server.Metrics();
+        MetricsPage page = await server.Until(page => page["parvts_requests_total"] > asked.Length);
         (string, string) model = ("gen_ai_request_model", Demo.Name);
         using (Assert.EnterMultipleScope())
         {

@@ -114,6 +114,20 @@ internal sealed class Server : IDisposable
         }
     }
 
+    /// <summary>Waits until its metrics say so: a request is counted when its response has ended, which is after the client has read it.</summary>
+    public async Task<MetricsPage> Until(Func<MetricsPage, bool> holds)
+    {
+        var watch = Stopwatch.StartNew();
+        while (true)
+        {
+            MetricsPage page = await Metrics();
+            if (holds(page))
+                return page;
+            Assert.That(watch.Elapsed, Is.LessThan(TimeSpan.FromSeconds(10)), "it does not come to that");
+            await Task.Delay(5);
+        }
+    }
+
     /// <summary>Asks it to end, as a system does.</summary>
     public void Terminate()
     {
