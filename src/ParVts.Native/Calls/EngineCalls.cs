@@ -19,6 +19,7 @@ internal static unsafe class EngineCalls
             writer.WriteString("architecture", RuntimeInformation.ProcessArchitecture.ToString());
             writer.WriteNumber("vector_bits", Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128);
             writer.WriteNumber("logical_processors", Environment.ProcessorCount);
+            writer.WriteNumber("open_handles", Handles.Count);
         },
         json, capacity, count));
 
