@@ -38,6 +38,10 @@ internal static unsafe class Call
     private static int Fail(ErrorInfo* error, Exception failure)
     {
         Status status = Status.Internal;
+
+        // Where a thread could not be started, the reason lies inside.
+        if (failure is TaskSchedulerException { InnerException: { } cause })
+            failure = cause;
         try
         {
             status = Failures.StatusOf(failure);
