@@ -48,6 +48,15 @@ public sealed class ClientTests
         Assert.That(info.RootElement.GetProperty("tokens").GetArrayLength(), Is.InRange(3, 999));
     }
 
+    // The program compares with the formula itself, and fails where they differ.
+    [Test]
+    public void CCallsTheKernelsOnItsOwnMemory()
+    {
+        Finished run = NativeLibraryFiles.Run(NativeLibraryFiles.Compile(Source("c/kernels.c"), "kernels"));
+        Assert.That(run.Code, Is.Zero, run.Output + run.Errors);
+        Assert.That(run.Output, Does.Contain("83 rows in two paths").And.Contain("path A's share"));
+    }
+
     [TestCase("c")]
     [TestCase("python")]
     public void AClientIsToldWhatIsWrong(string language)
