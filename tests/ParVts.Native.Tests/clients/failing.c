@@ -222,7 +222,7 @@ static pv_status run(struct use *use, const char *model, const char *picture, st
     TRY(api->prompt_add_image(use->prompt, "user", use->image, error));
     TRY(api->prompt_add_text(use->prompt, "user", "what color is the circle?", error));
     TRY(api->tokenize(use->engine, "red", ids, 256, &count, error));
-    TRY(api->session_open(use->engine, "parvts:keep=36", &use->session, error));
+    TRY(api->session_open(use->engine, "parvts:keep=4", &use->session, error));
     TRY(api->options_create("generation", &use->options, error));
     TRY(api->options_set_int(use->options, "max_tokens", 3, error));
     TRY(api->options_set_int(use->options, "ignore_eos", 1, error));
