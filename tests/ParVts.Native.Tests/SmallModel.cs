@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json.Nodes;
@@ -35,14 +36,21 @@ internal static class SmallModel
         preprocessor["crop_size"] = new JsonObject { ["height"] = side, ["width"] = side };
         File.WriteAllText(Path.Combine(folder, "config.json"), config.ToJsonString());
         File.WriteAllText(Path.Combine(folder, "preprocessor_config.json"), preprocessor.ToJsonString());
-        CutPositions(Path.Combine(folder, "model.safetensors"));
+        CutWeights(Path.Combine(folder, "model.safetensors"));
         return folder;
     }
 
     private static JsonObject ReadJson(string folder, string file) => JsonNode.Parse(File.ReadAllText(Path.Combine(folder, file)))!.AsObject();
 
-    // The positions of the patches that are left are the first ones; everything else stays as it is.
-    private static void CutPositions(string file)
+    private static bool IsOfALayerThatLeaves(string tensor)
+    {
+        string[] parts = tensor.Split('.');
+        int layers = Array.IndexOf(parts, "layers");
+        return layers >= 0 && int.Parse(parts[layers + 1], CultureInfo.InvariantCulture) >= Layers;
+    }
+
+    // The layers that stay are the first ones, and so are the positions of patches.
+    private static void CutWeights(string file)
     {
         byte[] bytes = File.ReadAllBytes(file);
         int start = 8 + (int)MemoryMarshal.Read<long>(bytes);
@@ -50,6 +58,12 @@ internal static class SmallModel
         using var data = new MemoryStream();
         foreach ((string name, JsonNode? tensor) in header.Where(pair => pair.Key != "__metadata__").ToArray())
         {
+            if (IsOfALayerThatLeaves(name))
+            {
+                header.Remove(name);
+                continue;
+            }
+
             int begin = start + (int)tensor!["data_offsets"]![0]!;
             int length = start + (int)tensor["data_offsets"]![1]! - begin;
             if (name.EndsWith("position_embedding.weight", StringComparison.Ordinal))

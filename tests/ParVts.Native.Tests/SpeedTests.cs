@@ -21,6 +21,10 @@ public sealed unsafe class SpeedTests
     private static int Turns { get; } =
         int.TryParse(Environment.GetEnvironmentVariable("PARVTS_SPEED_TURNS"), NumberStyles.None, CultureInfo.InvariantCulture, out int turns) ? turns : 12;
 
+    // PARVTS_SPEED_THREADS: one by default, which is steady also where other programs run.
+    private static int Threads { get; } =
+        int.TryParse(Environment.GetEnvironmentVariable("PARVTS_SPEED_THREADS"), NumberStyles.None, CultureInfo.InvariantCulture, out int threads) ? threads : 1;
+
     // The same code on both sides of the table: what is left is the table.
     [Test]
     public void AStepThroughTheTableCostsAtMostFiftyMicroseconds()
@@ -60,16 +64,19 @@ public sealed unsafe class SpeedTests
     // Milliseconds a token of either side, text callback and all. The prompt is in the cache but for its last token.
     private static (double[] Engine, double[] Table) ByTurns(string folder, Api* api)
     {
-        using var engine = Engine.Generation.Engine.Open(folder);
+        using var engine = Engine.Generation.Engine.Open(folder, new EngineOptions { Threads = Threads });
         using Session session = engine.CreateSession("dense");
         Prompt prompt = engine.CreatePrompt(
             [new ChatMessage("user", [ChatPart.Image, ChatPart.OfText("what color is the circle?")])], [engine.PrepareImage(ImageDecoder.Load(Host.Picture))]);
         var options = new GenerationOptions { MaxTokens = Tokens, IgnoreEndOfSequence = true };
         ErrorInfo error = Host.Error();
         ulong model, image, asked, cache, how, result;
-        fixed (byte* directory = Host.C(folder), picture = Host.C(Host.Picture), user = Host.C("user"), text = Host.C("what color is the circle?"))
+        fixed (byte* directory = Host.C(folder), picture = Host.C(Host.Picture), user = Host.C("user"), text = Host.C("what color is the circle?"), ofEngine = Host.C("engine"), threads = Host.C("threads"))
         {
-            Host.Ok(api->EngineOpen(directory, 0, &model, &error), error);
+            Host.Ok(api->OptionsCreate(ofEngine, &how, &error), error);
+            Host.Ok(api->OptionsSetInt(how, threads, Threads, &error), error);
+            Host.Ok(api->EngineOpen(directory, how, &model, &error), error);
+            Host.Ok(api->OptionsClose(how, &error), error);
             Host.Ok(api->ImageLoad(model, picture, null, &image, &error), error);
             Host.Ok(api->PromptCreate(model, null, &asked, &error), error);
             Host.Ok(api->PromptAddImage(asked, user, image, &error), error);
