@@ -47,6 +47,7 @@ internal static class Failures
         ModelFormatException or ImageFormatException or SavedSessionException or IOException or UnauthorizedAccessException => Status.BadFile,
         RequestException or PolicyException => Status.BadRequest,
         InsufficientMemoryException or OutOfMemoryException or CudaException { IsOutOfMemory: true } => Status.NoMemory,
+        ThreadStartException => Status.NoMemory, // the system had none for the thread
         DeviceException or MissingLibraryException or CudaLibraryException or CudaDeviceException => Status.NoDevice,
         CudaErrorException => Status.DeviceFailed,
         ObjectDisposedException => Status.BadHandle,
