@@ -71,11 +71,8 @@ stage() {
     ln -s libparvts.so.1 "$root/$libraries/libparvts.so"
     cp include/parvts.h "$root/include/"
     cp -r kernels "$root/share/parvts/"
-    mkdir -p "$root/share/doc/parvts/examples"
-    cp -r examples/c examples/python "$root/share/doc/parvts/examples/"
-    mkdir "$root/share/doc/parvts/examples/csharp"
-    cp examples/csharp/*.cs examples/csharp/*.csproj examples/csharp/README.md "$root/share/doc/parvts/examples/csharp/"
-    find "$root/share/doc/parvts/examples" -name __pycache__ -prune -exec rm -rf {} +
+    cp -r examples "$root/share/doc/parvts/"
+    find "$root/share/doc/parvts/examples" \( -name bin -o -name obj -o -name __pycache__ -o -name packages.lock.json \) -prune -exec rm -rf {} +
     cp README.md CHANGELOG.md "$root/share/doc/parvts/"
     page="$root/share/man/man1/parvts.1"
     sed "s/@VERSION@/$version/; s/@DATE@/$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%d)/" tools/pack/parvts.1 >"$page"
