@@ -153,7 +153,8 @@ want_native() {
     local packages=()
     command -v cc >/dev/null || packages+=(gcc libc6-dev)
     [ -e /usr/include/zlib.h ] || packages+=(zlib1g-dev)
-    command -v python3 >/dev/null || packages+=(python3-minimal)
+    command -v python3 >/dev/null || packages+=(python3)
+    command -v pkg-config >/dev/null || packages+=(pkg-config)
     [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}" || { say "going on without the C library"; return 0; }
     verb_native || say "going on without the C library"
 }
@@ -415,8 +416,8 @@ verb_mutants() {
 
 verb_pack() {
     need_dotnet
-    command -v cc >/dev/null && [ -e /usr/include/zlib.h ] && command -v dpkg-deb >/dev/null && command -v python3 >/dev/null ||
-        apt_install gcc libc6-dev zlib1g-dev dpkg python3 || die "pack: it needs a C compiler, zlib, dpkg-deb and python3"
+    { command -v cc && command -v dpkg-deb && python3 -c 'import json, xml.etree' && [ -e /usr/include/zlib.h ]; } >/dev/null 2>&1 ||
+        apt_install gcc libc6-dev zlib1g-dev dpkg python3 || die "pack: it needs a C compiler, zlib's headers, dpkg-deb and python3"
     exec tools/pack/make.sh "$@"
 }
 

@@ -144,13 +144,15 @@ public sealed class NuGetPackageTests
             Path.Combine(host.Path, "nuget.config"),
             $"""
             <configuration>
-              <packageSources><clear /><add key="made" value="{Packages.Folder}" /></packageSources>
+              <packageSources><clear /></packageSources>
               <fallbackPackageFolders><clear /><add key="machine" value="{machine}" /></fallbackPackageFolders>
             </configuration>
             """);
         string own = Path.Combine(host.Path, "packages");
         Dotnet(
-            host.Path, new Dictionary<string, string> { ["NUGET_PACKAGES"] = own }, "build", "Ask.csproj", "-warnaserror", $"-p:FromPackage={Packages.Version}", "-o", "out");
+            host.Path, new Dictionary<string, string> { ["NUGET_PACKAGES"] = own },
+            "build", "-warnaserror", $"-p:FromPackage={Packages.Version}",
+            $"-p:RestoreAdditionalProjectSources={Packages.Folder}", "-o", "out");
         Finished answer = Tool.Run(
             "dotnet", Path.Combine(host.Path, "out/Ask.dll"), "--model", Asked.Model, "--image", Asked.Picture, "--prompt", Asked.Question, "--policy", Asked.Policy, "--json");
         Asked.Check(answer.Succeeded());

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 readonly work=artifacts/pack
-out=artifacts/packages kinds=(base avx2 avx512) quick= gzip_level=9 deb_compression=(-Zxz -z6)
+out=artifacts/packages kinds=(base avx2 avx512) quick='' gzip_level=9 deb_compression=(-Zxz -z6)
 while [ $# -gt 0 ]; do
     case $1 in
         --quick) quick=1 gzip_level=1 deb_compression=(-Zgzip -z1) ;;
@@ -20,9 +20,6 @@ done
 
 say() { printf 'pack, %d s: %s\n' "$SECONDS" "$*" >&2; }
 die() { say "$1"; exit "${2:-1}"; }
-for program in python3 cc objdump dpkg-deb; do
-    command -v "$program" >/dev/null || die "there is no $program; type this, then try again:  apt-get install -y python3 gcc libc6-dev zlib1g-dev dpkg-dev"
-done
 
 version=$(sed -n 's:.*<Version>\(.*\)</Version>.*:\1:p' Directory.Build.props)
 # The commit's time stands for the time of everything.
@@ -49,7 +46,9 @@ build_managed() {
 build_native() {
     local kind wanted=("${kinds[@]}")
     [ -z "$quick" ] || wanted=()
-    [ -n "$quick" ] && [ -e artifacts/native/libparvts.so.1 ] || PARVTS_ARTIFACTS="$PWD/$work/build" ./build.sh native "${wanted[@]}"
+    if [ -z "$quick" ] || [ ! -e artifacts/native/libparvts.so.1 ]; then
+        PARVTS_ARTIFACTS="$PWD/$work/build" ./build.sh native "${wanted[@]}"
+    fi
     [ -n "$quick" ] || return 0
     kinds=()
     for kind in base avx2 avx512; do [ ! -e "artifacts/native/libparvts-$kind.so" ] || kinds+=("$kind"); done
@@ -125,7 +124,8 @@ make_deb() {
     stage "$deb/usr" lib/x86_64-linux-gnu
     pkgconfig "$deb/usr/lib/x86_64-linux-gnu/pkgconfig/parvts.pc" /usr lib/x86_64-linux-gnu
     gzip -9n "$documents/CHANGELOG.md"
-    mv "$documents/CHANGELOG.md.gz" "$documents/changelog.gz"
+    printf 'parvts (%s) unstable; urgency=medium\n\n  * CHANGELOG.md.gz says what has changed.\n\n -- %s  %s\n' "$version" "$maintainer" "$date" |
+        gzip -9n >"$documents/changelog.gz"
     cat tools/pack/copyright "$tree/$name/THIRD-PARTY-NOTICES" >"$documents/copyright"
     tools/pack/bill.py sbom --runner "$work/runner" --root "$deb" --packages "$out" --name "parvts_$version" --version "$version" \
         --out "$documents/sbom.spdx.json"
