@@ -192,7 +192,7 @@ function Invoke-Pack {
 
 function Invoke-Clean {
     foreach ($folder in 'artifacts', 'out', 'TestResults') { if (Test-Path $folder) { Remove-Item -Recurse -Force $folder } }
-    Get-ChildItem src, tests, tools -Recurse -Directory -Include bin, obj, TestResults, __pycache__ |
+    Get-ChildItem src, tests, tools, examples -Recurse -Directory -Include bin, obj, TestResults, __pycache__ |
         Where-Object { Test-Path $_ } | Remove-Item -Recurse -Force
 }
 

@@ -430,7 +430,7 @@ verb_gpu-bundle() {
 
 verb_clean() {
     rm -rf artifacts out TestResults
-    find src tests tools -type d \( -name bin -o -name obj -o -name TestResults -o -name __pycache__ \) -prune -exec rm -rf {} +
+    find src tests tools examples -type d \( -name bin -o -name obj -o -name TestResults -o -name __pycache__ \) -prune -exec rm -rf {} +
 }
 
 verb=${1:-help}
