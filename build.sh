@@ -159,6 +159,13 @@ want_native() {
     verb_native || say "going on without the C library"
 }
 
+# Ranges are tested under Nsight Systems, in a CI: 172 MB. Not fatal: those tests are skipped by name.
+want_nsys() {
+    [ "${CI:-}" = true ] || return 0
+    command -v nsys >/dev/null || can_apt || return 0
+    command -v nsys >/dev/null || tools/profile/get-nsys.sh >&2 || say "going on without nsys"
+}
+
 # The report of 'explain' is tested in a browser. Not fatal: without one its tests are skipped, by name.
 want_browser() {
     local packages=()
@@ -210,10 +217,12 @@ add_non_free() {
 # Quiet where all is well, and never on standard output: 'run --json' prints nothing but its object.
 dotnet_build() {
     local options=(-c "$configuration" -v quiet -nologo -clp:ErrorsOnly -p:RestoreLockedMode=true) log
-    # Build servers that outlive the build would hold a CI's output open.
-    [ "${CI:-}" != true ] || options+=(-nodeReuse:false -p:UseSharedCompilation=false)
+    # One compiler serves all projects, which takes half of the time; in a CI nothing may outlive the build.
+    options+=(-p:UseSharedCompilation=true)
+    [ "${CI:-}" != true ] || options+=(-nodeReuse:false)
     say "building $1"
     log=$(dotnet build "$1" "${options[@]}" 2>&1) || { say "$log"; die "$1 does not build"; }
+    [ "${CI:-}" != true ] || dotnet build-server shutdown --vbcscompiler >/dev/null 2>&1 || say "the compiler's server goes on for a while"
 }
 
 verb_setup() {
@@ -305,6 +314,7 @@ verb_test() {
     want_plot_libraries
     want_nvrtc
     want_browser
+    want_nsys
     [ -z "$build" ] || dotnet_build "$solution"
     [ -z "$build" ] || want_native
 

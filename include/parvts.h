@@ -68,6 +68,8 @@ typedef uint64_t pv_prompt;
 typedef uint64_t pv_session;
 typedef uint64_t pv_stream;
 typedef uint64_t pv_result;
+typedef uint64_t pv_kernels;
+typedef uint64_t pv_plan;
 
 /* A piece of the answer. Return 0 to go on, anything else to cancel. */
 typedef int32_t(PV_CALL *pv_text_callback)(void *user, const char *text, size_t bytes);
@@ -85,6 +87,94 @@ typedef void(PV_CALL *pv_log_callback)(void *user, const char *message);
 typedef int32_t(PV_CALL *pv_policy_callback)(
     void *user, int32_t layer, int32_t layers, const int32_t *tokens, const float *scores, uint8_t *keep, size_t count);
 
+/* The logits [count] that a step chose its token from; step 0 is the first new token. Called on the thread that generates. */
+typedef void(PV_CALL *pv_logits_callback)(void *user, int32_t step, const float *logits, size_t count);
+
+/*
+ * ---- Kernels on the host's own memory ----
+ *
+ * Element types. Keys, values and attention's outputs are PV_F16 or PV_BF16 on a GPU and PV_F32 on the CPU; queries, log-sum-exp and
+ * what probes write are PV_F32, row numbers PV_I32.
+ */
+typedef int32_t pv_type;
+enum { PV_F32 = 1, PV_F16 = 2, PV_BF16 = 3, PV_I32 = 4 };
+
+/* A row-major matrix in memory of the host's: a device pointer, or a host pointer on the CPU; a multiple of 16 (PV_I32: of 4). */
+typedef struct pv_tensor {
+    uint32_t struct_size; /* sizeof(pv_tensor), set by the caller */
+    pv_type type;
+    void *data;
+    int32_t rows;
+    int32_t columns;
+    int64_t stride; /* elements from a row to the next; 0 for `columns`. Rows begin at multiples of 16 bytes */
+} pv_tensor;
+
+/*
+ * Keys and values of one layer, in pages of 64 rows. A page is [2][heads][64][head_dim rounded up to a multiple of 16]: all keys, then
+ * all values; what lies behind head_dim is zero. Page p holds rows 64·p to 64·p + 63. On a GPU head_dim is a multiple of 8, at most 160.
+ */
+typedef struct pv_kv_layer {
+    uint32_t struct_size; /* sizeof(pv_kv_layer), set by the caller */
+    pv_type type;
+    void **pages;             /* [number of pages] addresses of the pages; the table itself lies on the device, too */
+    int32_t length;           /* rows that are there */
+    int32_t heads;            /* KV heads */
+    int32_t head_dim;
+    int32_t capacity;         /* rows that the table has room for, or 0 for `length`; decode_attention shares its work out by it */
+    const int32_t *length_at; /* NULL, or of decode_attention: device memory with the rows before the newest, read instead of `length` */
+} pv_kv_layer;
+
+/* Query rows [start, end), and their key ranges: range_count of them from first_range on. */
+typedef struct pv_segment {
+    int32_t start;
+    int32_t end;
+    int32_t first_range;
+    int32_t range_count;
+} pv_segment;
+
+enum {
+    PV_SEE_ALL = 0,      /* every query of the segment sees every key of the range */
+    PV_SEE_DIAGONAL = 1, /* key i of the range is seen from query i of the segment on: causal order */
+    PV_SEE_WINDOW = 2,   /* both are the cells of one grid in raster order; a query sees the square of `window` cells round its own */
+    PV_VALUE_OWN = 0,    /* a key that is seen adds its own value */
+    PV_VALUE_NONE = 1,   /* it counts in the softmax denominator only */
+    PV_VALUE_SINK = 2    /* it adds its probability times the value of row `sink_row` */
+};
+
+/* Keys [start, end) of the layer that a segment sees. Ranges of a segment do not overlap, unless `heads` tells them apart. */
+typedef struct pv_key_range {
+    int32_t start;
+    int32_t end;
+    int32_t rule;  /* PV_SEE_… */
+    int32_t value; /* PV_VALUE_… */
+    int32_t sink_row;
+    int32_t window;     /* odd */
+    int32_t grid_width; /* cells in a row of the grid */
+    int32_t heads;      /* a mask of the plan's whose heads skip the range, or -1 */
+} pv_key_range;
+
+/* Who sees whom, in flat arrays of host memory, which are copied. Segments do not overlap; rows of none get zeros. */
+typedef struct pv_attention_plan {
+    uint32_t struct_size; /* sizeof(pv_attention_plan), set by the caller */
+    uint32_t head_mask_words; /* words of one mask of heads: (query heads + 31) / 32 */
+    const pv_segment *segments;
+    size_t segment_count;
+    const pv_key_range *ranges;
+    size_t range_count;
+    const uint32_t *key_mask; /* bit k % 32 of word k / 32 is set where key row k is there; NULL: all are */
+    size_t key_mask_words;
+    const float *key_bias; /* added to the scaled score of each key row; NULL for none */
+    size_t key_bias_count;
+    const uint32_t *head_masks; /* [head_mask_count][head_mask_words]: a set bit is a head that skips the ranges which name the mask */
+    size_t head_mask_count;
+} pv_attention_plan;
+
+enum {
+    PV_MEAN_HEADS = 0, /* a row of probabilities for each named row: mean over heads */
+    PV_MEAN_ROWS = 1,  /* for each head: mean over the named rows */
+    PV_MEAN_ALL = 2    /* one row: mean over both */
+};
+
 typedef struct pv_api {
     uint32_t struct_size; /* of this table, in the library that is loaded */
     uint32_t version;
@@ -97,7 +187,9 @@ typedef struct pv_api {
      * that is out of range is refused at once, with what is allowed.
      * Of "engine":     device (text: auto, cpu, cuda:0, cuda:UUID), threads, map (0 or 1), memory_cap (bytes), log (see below)
      * Of "generation": max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, seed, stop (text, may be given several
-     *                  times), ignore_eos (0 or 1), keep_logits (0 or 1), deadline_ms
+     *                  times), ignore_eos (0 or 1), keep_logits (0 or 1), deadline_ms, log_probabilities (alternatives a token, 0 to 100),
+     *                  hidden_layer (may be given several times)
+     * Of "kernels":    threads (of the CPU), cache_folder (text: where compiled kernels are kept)
      */
     pv_status(PV_CALL *options_create)(const char *kind, pv_options *options, pv_error *error);
     pv_status(PV_CALL *options_set_text)(pv_options options, const char *name, const char *value, pv_error *error);
@@ -191,6 +283,91 @@ typedef struct pv_api {
     /* As JSON: text, tokens, finish, counts, times_ms, memory_bytes, trace. */
     pv_status(PV_CALL *result_info)(pv_result result, char *json, size_t capacity, size_t *count, pv_error *error);
     pv_status(PV_CALL *result_close)(pv_result result, pv_error *error);
+
+    /* A picture as rows of the decoder's width, made by a tower and projector of the host's: [count / hidden, hidden]. */
+    pv_status(PV_CALL *image_embeddings)(
+        pv_engine engine, const float *rows, size_t count, pv_image *image, pv_error *error);
+    /*
+     * The visual tokens that stay, counted from 0 over the pictures of a prefill; all others leave at the entry of `layer`, or where it
+     * is -1 before the decoder. token_count 0: all leave. The cache is emptied.
+     */
+    pv_status(PV_CALL *session_set_keep_list)(
+        pv_session session, const int32_t *tokens, size_t token_count, int32_t layer, pv_error *error);
+    /* Receives the logits of every step; callback NULL: no more. They cost a copy of the vocabulary a token. */
+    pv_status(PV_CALL *session_set_logits)(
+        pv_session session, pv_logits_callback callback, void *user, pv_error *error);
+    /* What a run would take, as JSON: memory_bytes by category, and the trace of a prefill. Nothing is computed; options: of "generation", or 0. */
+    pv_status(PV_CALL *session_plan)(
+        pv_session session, pv_prompt prompt, pv_options options, char *json, size_t capacity, size_t *count, pv_error *error);
+    /* Writes the cache to a file, which is replaced only once it is complete. */
+    pv_status(PV_CALL *session_save)(pv_session session, const char *path, pv_error *error);
+    /* Takes up a saved cache of the same model, policy and type. Where it cannot (PV_BAD_FILE says why), the session is empty. */
+    pv_status(PV_CALL *session_restore)(pv_session session, const char *path, pv_error *error);
+
+    /* The log-probability of each new token; PV_BAD_REQUEST where log_probabilities was not set. */
+    pv_status(PV_CALL *result_log_probabilities)(
+        pv_result result, float *log_probabilities, size_t capacity, size_t *count, pv_error *error);
+    /* The likeliest tokens of a step, best first, and their log-probabilities; both buffers have room for `capacity`. */
+    pv_status(PV_CALL *result_alternatives)(
+        pv_result result, int32_t step, int32_t *tokens, float *log_probabilities, size_t capacity, size_t *count,
+        pv_error *error);
+    /* The rows [count / hidden, hidden] of the prefill that entered a layer which hidden_layer named. */
+    pv_status(PV_CALL *result_hidden)(
+        pv_result result, int32_t layer, float *rows, size_t capacity, size_t *count, pv_error *error);
+    /* Of each of these rows its index in the prompt, and its path: 0 shared, 1 the subject's, 2 the rest's. */
+    pv_status(PV_CALL *result_hidden_rows)(
+        pv_result result, int32_t layer, int32_t *tokens, int32_t *paths, size_t capacity, size_t *count, pv_error *error);
+
+    /*
+     * Kernels alone, on memory, context and stream of the host's: what another runtime needs for attention over parallel paths.
+     * device: "cuda" with a CUcontext and a CUstream (NULL: the default stream), which must outlive the handle; or "cpu", both NULL.
+     * Calls on a GPU only queue work: errors of a kernel show up when the host waits. Row numbers in device memory are not checked there.
+     * A kernel is compiled, and scratch memory allocated, when a call first needs it: call once before a stream is captured.
+     * One call at a time (else PV_BUSY); once warm, nothing is allocated. options: of "kernels", or 0.
+     */
+    pv_status(PV_CALL *kernels_open)(
+        const char *device, void *cu_context, void *cu_stream, pv_options options, pv_kernels *kernels, pv_error *error);
+    pv_status(PV_CALL *kernels_close)(pv_kernels kernels, pv_error *error);
+    pv_status(PV_CALL *plan_create)(const pv_attention_plan *description, pv_plan *plan, pv_error *error);
+    pv_status(PV_CALL *plan_close)(pv_plan plan, pv_error *error);
+
+    /*
+     * softmax(scale · q·kT) · v over the keys that the plan shows each row. q and output: [rows, heads · head_dim], not overlapping, the
+     * output of the keys' type; log_sum_exp: [rows, heads], or NULL. A plan is sent to the device once for calls that follow each other.
+     */
+    pv_status(PV_CALL *segment_attention)(
+        pv_kernels kernels, const pv_tensor *q, const pv_kv_layer *layer, pv_plan plan, float scale, pv_tensor *output,
+        pv_tensor *log_sum_exp, pv_error *error);
+    /* One new row over every key of the layer, its own included. q and output: [1, heads · head_dim]. */
+    pv_status(PV_CALL *decode_attention)(
+        pv_kernels kernels, const pv_tensor *q, const pv_kv_layer *layer, float scale, pv_tensor *output, pv_error *error);
+    /*
+     * Probabilities of the query rows that row_numbers [1, n] names, from q, keys and the log_sum_exp of segment_attention; reduction:
+     * PV_MEAN_…. output: [n, length], [heads, length] or [1, length].
+     */
+    pv_status(PV_CALL *probe)(
+        pv_kernels kernels, const pv_tensor *q, const pv_kv_layer *layer, pv_plan plan, float scale,
+        const pv_tensor *log_sum_exp, const pv_tensor *row_numbers, int32_t reduction, pv_tensor *output, pv_error *error);
+    /* The same before the layer's attention has run: it makes the log-sum-exp of the named rows itself. */
+    pv_status(PV_CALL *pre_probe)(
+        pv_kernels kernels, const pv_tensor *q, const pv_kv_layer *layer, pv_plan plan, float scale,
+        const pv_tensor *row_numbers, int32_t reduction, pv_tensor *output, pv_error *error);
+    /*
+     * VisiPruner's sums for named rows, of which `attended` [n, heads · head_dim] holds the attention's output O in PV_F32: sums
+     * [2n, length] gets for each row a line of A_j = sum over heads of p·<O, v_j> and a line of B_j = sum over heads of p²·|v_j|²; squares
+     * [1, n] gets |O|².
+     */
+    pv_status(PV_CALL *value_probe)(
+        pv_kernels kernels, const pv_tensor *q, const pv_tensor *attended, const pv_kv_layer *layer, pv_plan plan, float scale,
+        const pv_tensor *log_sum_exp, const pv_tensor *row_numbers, pv_tensor *sums, pv_tensor *squares, pv_error *error);
+    /* Path fusion by mass: weights [1, n] = mean over heads of sigmoid(lse[first] - lse[second]); first, second: [1, n]. */
+    pv_status(PV_CALL *path_weights)(
+        pv_kernels kernels, const pv_tensor *log_sum_exp, const pv_tensor *first, const pv_tensor *second, pv_tensor *weights,
+        pv_error *error);
+    /* x[first] = weights · x[first] + (1 - weights) · x[second], in place. x: [rows, columns] of PV_F32; no row is named twice. */
+    pv_status(PV_CALL *fuse_paths)(
+        pv_kernels kernels, pv_tensor *x, const pv_tensor *first, const pv_tensor *second, const pv_tensor *weights,
+        pv_error *error);
 } pv_api;
 
 /*

@@ -55,6 +55,7 @@ class _Error(ctypes.Structure):
 
 _text_callback = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.POINTER(ctypes.c_char), ctypes.c_size_t)
 _log_callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p)
+_logits_callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int32, ctypes.POINTER(ctypes.c_float), ctypes.c_size_t)
 _policy_callback = ctypes.CFUNCTYPE(
     ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32, ctypes.POINTER(ctypes.c_int32), ctypes.POINTER(ctypes.c_float),
     ctypes.POINTER(ctypes.c_uint8), ctypes.c_size_t)
@@ -64,6 +65,7 @@ _out = ctypes.POINTER(ctypes.c_uint64)
 _text = ctypes.c_char_p
 _room = (ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(ctypes.c_size_t))
 _user = ctypes.c_void_p
+_struct = ctypes.c_void_p  # a pv_tensor, pv_kv_layer or pv_attention_plan
 
 # The table of include/parvts.h, member by member; every call returns a status and takes an error object last.
 _FUNCTIONS: tuple[tuple[str, tuple[Any, ...]], ...] = (
@@ -107,6 +109,27 @@ _FUNCTIONS: tuple[tuple[str, tuple[Any, ...]], ...] = (
     ("result_logits", (_handle, *_room)),
     ("result_info", (_handle, *_room)),
     ("result_close", (_handle,)),
+    ("image_embeddings", (_handle, ctypes.c_void_p, ctypes.c_size_t, _out)),
+    ("session_set_keep_list", (_handle, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int32)),
+    ("session_set_logits", (_handle, _logits_callback, _user)),
+    ("session_plan", (_handle, _handle, _handle, *_room)),
+    ("session_save", (_handle, _text)),
+    ("session_restore", (_handle, _text)),
+    ("result_log_probabilities", (_handle, *_room)),
+    ("result_alternatives", (_handle, ctypes.c_int32, ctypes.c_void_p, *_room)),
+    ("result_hidden", (_handle, ctypes.c_int32, *_room)),
+    ("result_hidden_rows", (_handle, ctypes.c_int32, ctypes.c_void_p, *_room)),
+    ("kernels_open", (_text, ctypes.c_void_p, ctypes.c_void_p, _handle, _out)),
+    ("kernels_close", (_handle,)),
+    ("plan_create", (_struct, _out)),
+    ("plan_close", (_handle,)),
+    ("segment_attention", (_handle, _struct, _struct, _handle, ctypes.c_float, _struct, _struct)),
+    ("decode_attention", (_handle, _struct, _struct, ctypes.c_float, _struct)),
+    ("probe", (_handle, _struct, _struct, _handle, ctypes.c_float, _struct, _struct, ctypes.c_int32, _struct)),
+    ("pre_probe", (_handle, _struct, _struct, _handle, ctypes.c_float, _struct, ctypes.c_int32, _struct)),
+    ("value_probe", (_handle, _struct, _struct, _struct, _handle, ctypes.c_float, _struct, _struct, _struct, _struct)),
+    ("path_weights", (_handle, _struct, _struct, _struct, _struct)),
+    ("fuse_paths", (_handle, _struct, _struct, _struct, _struct)),
 )
 
 
@@ -260,6 +283,13 @@ class Engine(_Handle):
             handle = self._library.make("image_pixels", self._number, pixels.ctypes.data, pixels.shape[1], pixels.shape[0], how)
         return Image(self._library, handle)
 
+    def embeddings(self, rows: Any) -> Image:
+        """A picture made by a tower of the host's: [visual tokens, hidden] float32, as a NumPy array or as one flat list."""
+        if numpy is not None and isinstance(rows, numpy.ndarray):
+            values = numpy.ascontiguousarray(rows, dtype=numpy.float32)
+            return Image(self._library, self._library.make("image_embeddings", self._number, values.ctypes.data, values.size))
+        return Image(self._library, self._library.make("image_embeddings", self._number, (ctypes.c_float * len(rows))(*rows), len(rows)))
+
     def prompt(self, text: str, *images: Image, template: str | None = None) -> Prompt:
         """A question about pictures; Prompt.add goes on with a conversation."""
         prompt = Prompt(self._library, self._library.make("prompt_create", self._number, template.encode() if template else None))
@@ -319,7 +349,19 @@ class Result(_Handle):
     @property
     def logits(self) -> Any:
         """Logits of the first new token (with keep_logits=1): a NumPy array where NumPy is there, else a list."""
-        values = self._library.array("result_logits", ctypes.c_float, self._number)
+        return self._numbers("result_logits")
+
+    @property
+    def log_probabilities(self) -> Any:
+        """Of each new token (with log_probabilities=0 or more)."""
+        return self._numbers("result_log_probabilities")
+
+    def hidden(self, layer: int) -> Any:
+        """The rows that entered a layer, one after the other (with hidden_layer=layer): [rows · hidden]."""
+        return self._numbers("result_hidden", layer)
+
+    def _numbers(self, name: str, *arguments: int) -> Any:
+        values = self._library.array(name, ctypes.c_float, self._number, *arguments)
         return numpy.frombuffer(values, dtype=numpy.float32) if numpy else list(values)
 
 
@@ -331,7 +373,8 @@ class Session(_Handle):
     def generate(self, prompt: Prompt, on_text: Callable[[str], object] | None = None, **options: Any) -> Result:
         """Answers; on_text gets the pieces as they come, and what it raises ends the answer and is raised here.
 
-        Options: max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, seed, stop, ignore_eos, keep_logits, deadline_ms.
+        Options: max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, seed, stop, ignore_eos, keep_logits, deadline_ms,
+        log_probabilities, hidden_layer (a list for several).
         """
         raised: list[BaseException] = []
 
@@ -387,6 +430,18 @@ class Session(_Handle):
         callback = _policy_callback(decide)
         self._library.call("session_set_policy_callback", self._number, callback, None, int(ask_scores))
         self._policy = callback
+
+    def keep(self, tokens: Sequence[int], layer: int = -1) -> None:
+        """The visual tokens that stay from a layer on, −1 for before the decoder. The cache is emptied."""
+        self._library.call("session_set_keep_list", self._number, (ctypes.c_int32 * len(tokens))(*tokens), len(tokens), layer)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the cache to a file."""
+        self._library.call("session_save", self._number, os.fspath(path).encode())
+
+    def restore(self, path: str | os.PathLike[str]) -> None:
+        """Takes up a cache that a session of the same model and policy saved."""
+        self._library.call("session_restore", self._number, os.fspath(path).encode())
 
     def cancel(self) -> None:
         """Ends the call that is under way; any thread."""

@@ -5,8 +5,8 @@ using ParVts.Cuda.Native;
 namespace ParVts.Cuda;
 
 /// <summary>
-/// A device's primary context, shared with whoever else uses it in the process. It is current only during our own calls: the
-/// caller's current context is left as it was (contract A4). Any thread.
+/// A device's primary context, shared with whoever else uses it in the process, or a caller's own. It is current only during our own
+/// calls: the caller's current context is left as it was (contract A4). Any thread.
 /// </summary>
 public sealed unsafe class CudaContext : CudaHandle
 {
@@ -17,8 +17,8 @@ public sealed unsafe class CudaContext : CudaHandle
     private const string Freeing = "cuMemFree_v2, or another call that frees";
 
     private readonly ConcurrentQueue<(Func<nint, int> Free, nint Native)> _later = new();
-    private readonly int _device;
     private readonly PrimaryContext _state;
+    private readonly bool _borrowed;
     private int _captures;
     private bool _releasedOnce;
 
@@ -34,9 +34,28 @@ public sealed unsafe class CudaContext : CudaHandle
         ReleaseOrphans();
         Api = api;
         Device = device;
-        _device = device.Ordinal;
         device.RequireSupported();
-        (_state, nint context) = api.Primaries.Retain(api, _device);
+        (_state, nint context) = api.Primaries.Retain(api, device.Ordinal);
+        SetHandle(context);
+    }
+
+    /// <summary>
+    /// The caller's own context (contract A3), which is neither retained nor released: it must be there as long as this object and what is
+    /// made in it.
+    /// </summary>
+    /// <param name="api">The driver.</param>
+    /// <param name="context">The CUcontext.</param>
+    /// <exception cref="CudaDeviceException">The kernels do not run on its GPU.</exception>
+    /// <exception cref="CudaException">The driver does not know the context.</exception>
+    public CudaContext(DriverApi api, nint context)
+        : base(context: null, parent: null)
+    {
+        ReleaseOrphans();
+        Api = api;
+        _borrowed = true;
+        _state = new PrimaryContext();
+        Device = DeviceOf(api, context);
+        Device.RequireSupported();
         SetHandle(context);
     }
 
@@ -187,9 +206,29 @@ public sealed unsafe class CudaContext : CudaHandle
 
         // Where the driver refuses it is asked once more, when a context is opened next. One that was lost before it releases, and complains.
         bool wasLost = IsLost;
-        if (!Succeeds(Api.PrimaryCtxRelease(_device), "cuDevicePrimaryCtxRelease_v2") && !_releasedOnce && !wasLost)
+        if (_borrowed)
+            return;
+        if (!Succeeds(Api.PrimaryCtxRelease(Device.Ordinal), "cuDevicePrimaryCtxRelease_v2") && !_releasedOnce && !wasLost)
             s_orphans.Enqueue(this);
         _releasedOnce = true;
+    }
+
+    private static CudaDeviceInfo DeviceOf(DriverApi api, nint context)
+    {
+        int device;
+        api.Check(api.CtxPushCurrent(context), "cuCtxPushCurrent_v2");
+        try
+        {
+            api.Check(api.CtxGetDevice(&device), "cuCtxGetDevice");
+        }
+        finally
+        {
+            nint popped;
+            _ = api.CtxPopCurrent(&popped);
+        }
+
+        int ordinal = device;
+        return CudaDeviceInfo.All(api).First(info => info.Ordinal == ordinal);
     }
 
     /// <summary>The context is current while this lives; on one thread, in the order of a stack.</summary>

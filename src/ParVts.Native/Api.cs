@@ -55,6 +55,27 @@ internal unsafe struct Api
     public delegate* unmanaged[Cdecl]<ulong, float*, nuint, nuint*, ErrorInfo*, int> ResultLogits;
     public delegate* unmanaged[Cdecl]<ulong, byte*, nuint, nuint*, ErrorInfo*, int> ResultInfo;
     public delegate* unmanaged[Cdecl]<ulong, ErrorInfo*, int> ResultClose;
+    public delegate* unmanaged[Cdecl]<ulong, float*, nuint, ulong*, ErrorInfo*, int> ImageEmbeddings;
+    public delegate* unmanaged[Cdecl]<ulong, int*, nuint, int, ErrorInfo*, int> SessionSetKeepList;
+    public delegate* unmanaged[Cdecl]<ulong, delegate* unmanaged[Cdecl]<void*, int, float*, nuint, void>, void*, ErrorInfo*, int> SessionSetLogits;
+    public delegate* unmanaged[Cdecl]<ulong, ulong, ulong, byte*, nuint, nuint*, ErrorInfo*, int> SessionPlan;
+    public delegate* unmanaged[Cdecl]<ulong, byte*, ErrorInfo*, int> SessionSave;
+    public delegate* unmanaged[Cdecl]<ulong, byte*, ErrorInfo*, int> SessionRestore;
+    public delegate* unmanaged[Cdecl]<ulong, float*, nuint, nuint*, ErrorInfo*, int> ResultLogProbabilities;
+    public delegate* unmanaged[Cdecl]<ulong, int, int*, float*, nuint, nuint*, ErrorInfo*, int> ResultAlternatives;
+    public delegate* unmanaged[Cdecl]<ulong, int, float*, nuint, nuint*, ErrorInfo*, int> ResultHidden;
+    public delegate* unmanaged[Cdecl]<ulong, int, int*, int*, nuint, nuint*, ErrorInfo*, int> ResultHiddenRows;
+    public delegate* unmanaged[Cdecl]<byte*, void*, void*, ulong, ulong*, ErrorInfo*, int> KernelsOpen;
+    public delegate* unmanaged[Cdecl]<ulong, ErrorInfo*, int> KernelsClose;
+    public delegate* unmanaged[Cdecl]<PlanInfo*, ulong*, ErrorInfo*, int> PlanCreate;
+    public delegate* unmanaged[Cdecl]<ulong, ErrorInfo*, int> PlanClose;
+    public delegate* unmanaged[Cdecl]<ulong, TensorInfo*, LayerInfo*, ulong, float, TensorInfo*, TensorInfo*, ErrorInfo*, int> SegmentAttention;
+    public delegate* unmanaged[Cdecl]<ulong, TensorInfo*, LayerInfo*, float, TensorInfo*, ErrorInfo*, int> DecodeAttention;
+    public delegate* unmanaged[Cdecl]<ulong, TensorInfo*, LayerInfo*, ulong, float, TensorInfo*, TensorInfo*, int, TensorInfo*, ErrorInfo*, int> Probe;
+    public delegate* unmanaged[Cdecl]<ulong, TensorInfo*, LayerInfo*, ulong, float, TensorInfo*, int, TensorInfo*, ErrorInfo*, int> PreProbe;
+    public delegate* unmanaged[Cdecl]<ulong, TensorInfo*, TensorInfo*, LayerInfo*, ulong, float, TensorInfo*, TensorInfo*, TensorInfo*, TensorInfo*, ErrorInfo*, int> ValueProbe;
+    public delegate* unmanaged[Cdecl]<ulong, TensorInfo*, TensorInfo*, TensorInfo*, TensorInfo*, ErrorInfo*, int> PathWeights;
+    public delegate* unmanaged[Cdecl]<ulong, TensorInfo*, TensorInfo*, TensorInfo*, TensorInfo*, ErrorInfo*, int> FusePaths;
 
     private static readonly Api* s_table = Create();
 
@@ -116,6 +137,27 @@ internal unsafe struct Api
             ResultLogits = &AnswerCalls.ResultLogits,
             ResultInfo = &AnswerCalls.ResultInfo,
             ResultClose = &AnswerCalls.CloseResult,
+            ImageEmbeddings = &EngineCalls.TakeEmbeddings,
+            SessionSetKeepList = &SessionCalls.SetKeepList,
+            SessionSetLogits = &SessionCalls.SetLogits,
+            SessionPlan = &SessionCalls.Plan,
+            SessionSave = &SessionCalls.Save,
+            SessionRestore = &SessionCalls.Restore,
+            ResultLogProbabilities = &AnswerCalls.ResultLogProbabilities,
+            ResultAlternatives = &AnswerCalls.ResultAlternatives,
+            ResultHidden = &AnswerCalls.ResultHidden,
+            ResultHiddenRows = &AnswerCalls.ResultHiddenRows,
+            KernelsOpen = &KernelCalls.Open,
+            KernelsClose = &KernelCalls.Close,
+            PlanCreate = &KernelCalls.CreatePlan,
+            PlanClose = &KernelCalls.ClosePlan,
+            SegmentAttention = &KernelCalls.SegmentAttention,
+            DecodeAttention = &KernelCalls.DecodeAttention,
+            Probe = &KernelCalls.Probe,
+            PreProbe = &KernelCalls.PreProbe,
+            ValueProbe = &KernelCalls.ValueProbe,
+            PathWeights = &KernelCalls.PathWeights,
+            FusePaths = &KernelCalls.FusePaths,
         };
         return table;
     }

@@ -10,14 +10,20 @@ internal static unsafe class Call
     /// <summary>Runs a call.</summary>
     /// <param name="error">Where to say what went wrong, or null.</param>
     /// <param name="body">The call.</param>
-    public static int Run(ErrorInfo* error, Action body)
+    public static int Run(ErrorInfo* error, Action body) => Run(error, body, static run => run());
+
+    /// <summary>The same without a closure, for calls that may not allocate.</summary>
+    /// <param name="error">Where to say what went wrong, or null.</param>
+    /// <param name="state">What the call works on.</param>
+    /// <param name="body">The call.</param>
+    public static int Run<T>(ErrorInfo* error, in T state, Action<T> body)
     {
         if (error != null && !ErrorInfo.IsKnown(error))
             return (int)Status.InvalidArgument;
         try
         {
             RequireSameProcess();
-            body();
+            body(state);
             if (error != null)
                 error->Status = (int)Status.Ok;
             return (int)Status.Ok;

@@ -10,6 +10,8 @@ internal enum HandleKind
     Session = 5,
     Stream = 6,
     Result = 7,
+    Kernels = 8,
+    Plan = 9,
 }
 
 /// <summary>What can be handed out.</summary>
@@ -91,17 +93,18 @@ internal static class Handles
         item.Dispose();
     }
 
+    private static string Name(HandleKind kind) => kind.ToString().ToLowerInvariant();
+
     private static T Find<T>(ulong handle, out int place)
         where T : class, IHandled
     {
-        string name = T.Kind.ToString().ToLowerInvariant();
         if (handle == 0)
-            throw new CallException(Status.BadHandle, $"the {name} is 0: there is none");
+            throw new CallException(Status.BadHandle, $"the {Name(T.Kind)} is 0: there is none");
         var kind = (HandleKind)(handle >> KindShift);
         if (kind != T.Kind)
         {
-            string given = Enum.IsDefined(kind) ? $"stands for something else: {kind.ToString().ToLowerInvariant()}" : "was never given";
-            throw new CallException(Status.BadHandle, $"handle 0x{handle:x} {given}; what is wanted here: {name}");
+            string given = Enum.IsDefined(kind) ? $"stands for something else: {Name(kind)}" : "was never given";
+            throw new CallException(Status.BadHandle, $"handle 0x{handle:x} {given}; what is wanted here: {Name(T.Kind)}");
         }
 
         long index = (long)(uint)handle - 1;
@@ -111,7 +114,7 @@ internal static class Handles
             throw new CallException(Status.BadHandle, $"handle 0x{handle:x} was never given");
         if (generation == s_slots[place].Generation && s_slots[place].Object is T item)
             return item;
-        throw new CallException(Status.BadHandle, $"the {name} of handle 0x{handle:x} was closed");
+        throw new CallException(Status.BadHandle, $"the {Name(T.Kind)} of handle 0x{handle:x} was closed");
     }
 
     private readonly record struct Slot(object? Object, uint Generation);

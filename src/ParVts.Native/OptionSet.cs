@@ -1,5 +1,6 @@
 using System.Globalization;
 using ParVts.Engine;
+using ParVts.Engine.Compute.Cuda;
 using ParVts.Engine.Generation;
 
 namespace ParVts.Native;
@@ -7,6 +8,8 @@ namespace ParVts.Native;
 /// <summary>Options that are set by name, each checked when it is set. Not for several threads while it is changed.</summary>
 internal abstract class OptionSet : IHandled
 {
+    private protected const long MostThreads = 1024;
+
     public static HandleKind Kind => HandleKind.Options;
 
     /// <summary>Makes one of the kinds that there are.</summary>
@@ -14,7 +17,8 @@ internal abstract class OptionSet : IHandled
     {
         "engine" => new EngineOptionSet(),
         "generation" => new GenerationOptionSet(),
-        _ => throw new CallException(Status.InvalidArgument, $"there are no options of kind '{kind}'", "kinds are: engine, generation"),
+        "kernels" => new KernelOptionSet(),
+        _ => throw new CallException(Status.InvalidArgument, $"there are no options of kind '{kind}'", "kinds are: engine, generation, kernels"),
     };
 
     /// <summary>The options of a kind; those of handle 0 are the defaults.</summary>
@@ -84,8 +88,6 @@ internal abstract class OptionSet : IHandled
 /// <summary>How a model is opened.</summary>
 internal sealed class EngineOptionSet : OptionSet
 {
-    private const long MostThreads = 1024;
-
     /// <summary>As they are set now.</summary>
     public EngineOptions Options { get; private set; } = new();
 
@@ -104,6 +106,26 @@ internal sealed class EngineOptionSet : OptionSet
     };
 }
 
+/// <summary>How kernels are called alone.</summary>
+internal sealed class KernelOptionSet : OptionSet
+{
+    /// <summary>Threads of the CPU; 0 for one a physical core.</summary>
+    public int Threads { get; private set; }
+
+    /// <summary>Of a GPU.</summary>
+    public CudaOptions Cuda { get; private set; } = new();
+
+    protected override IReadOnlyList<string> Names => ["threads", "cache_folder"];
+
+    protected override void Apply(string name, object value)
+    {
+        if (name == "threads")
+            Threads = (int)AsWhole(name, value, 0, MostThreads);
+        else
+            Cuda = Cuda with { CacheFolder = AsText(name, value) };
+    }
+}
+
 /// <summary>How an answer is made.</summary>
 internal sealed class GenerationOptionSet : OptionSet
 {
@@ -113,6 +135,7 @@ internal sealed class GenerationOptionSet : OptionSet
     protected override IReadOnlyList<string> Names =>
     [
         "max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "stop", "ignore_eos", "keep_logits", "deadline_ms",
+        "log_probabilities", "hidden_layer",
     ];
 
     protected override void Apply(string name, object value)
@@ -129,6 +152,8 @@ internal sealed class GenerationOptionSet : OptionSet
             "stop" => Options with { Stop = [.. Options.Stop, AsText(name, value)] },
             "ignore_eos" => Options with { IgnoreEndOfSequence = AsFlag(name, value) },
             "keep_logits" => Options with { KeepLogits = AsFlag(name, value) },
+            "log_probabilities" => Options with { LogProbabilities = (int)AsWhole(name, value, 0, GenerationOptions.MostLogProbabilities) },
+            "hidden_layer" => Options with { HiddenLayers = [.. Options.HiddenLayers, (int)AsWhole(name, value, 0, int.MaxValue)] },
             _ => Options with { Deadline = TimeSpan.FromMilliseconds(AsWhole(name, value, 1, int.MaxValue)) },
         };
         changed.Validate();

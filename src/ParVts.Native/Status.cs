@@ -40,7 +40,7 @@ internal static class Failures
     public static Status StatusOf(Exception failure) => failure switch
     {
         CallException call => call.Status,
-        ModelFormatException or ImageFormatException or IOException or UnauthorizedAccessException => Status.BadFile,
+        ModelFormatException or ImageFormatException or SavedSessionException or IOException or UnauthorizedAccessException => Status.BadFile,
         RequestException or PolicyException => Status.BadRequest,
         InsufficientMemoryException or OutOfMemoryException or CudaException { IsOutOfMemory: true } => Status.NoMemory,
         DeviceException or MissingLibraryException or CudaLibraryException or CudaDeviceException => Status.NoDevice,

@@ -5,7 +5,7 @@ using System.Runtime.InteropServices;
 namespace ParVts.Native.Tests;
 
 /// <summary>Every call with each of its arguments bad: a status and a message, never a crash. Generated from the header.</summary>
-public sealed unsafe class BadArgumentTests
+public sealed unsafe partial class BadArgumentTests
 {
     private const int Room = 1 << 16;
 
@@ -28,15 +28,17 @@ public sealed unsafe class BadArgumentTests
         ErrorInfo error = Host.Error();
         fixed (byte* path = Host.C(Host.Picture))
             Host.Ok(Host.Api->ImageLoad(engine, path, null, &image, &error), error);
-        ulong options = Host.Options("generation", ("max_tokens", 2), ("keep_logits", 1));
+        ulong options = Host.Options("generation", ("max_tokens", 2), ("keep_logits", 1), ("log_probabilities", 1), ("hidden_layer", 0));
         Host.Ok(Host.Api->Generate(session, prompt, options, null, null, &result, &error), error);
         Host.Ok(Host.Api->StreamOpen(session, prompt, options, &stream, &error), error);
         ulong last;
         Host.Ok(Host.Api->StreamResult(stream, &last, &error), error);
+        fixed (byte* path = Host.C(SavedSession))
+            Host.Ok(Host.Api->SessionSave(session, path, &error), error);
         foreach ((string type, ulong handle) in new[]
         {
             ("pv_engine", engine), ("pv_session", session), ("pv_prompt", prompt), ("pv_image", image), ("pv_options", Host.Options("engine")),
-            ("pv_stream", stream), ("pv_result", result),
+            ("pv_stream", stream), ("pv_result", result), ("pv_kernels", OpenKernels()), ("pv_plan", CreatePlan()),
         })
         {
             _handles.Add(type, handle);
@@ -46,6 +48,7 @@ public sealed unsafe class BadArgumentTests
     [OneTimeTearDown]
     public void Free()
     {
+        File.Delete(SavedSession);
         foreach (nint memory in _memory)
             NativeMemory.Free((void*)memory);
     }
@@ -79,12 +82,17 @@ public sealed unsafe class BadArgumentTests
     private static IEnumerable<string> BadValues((string Type, string Name) parameter, bool isRoom) => parameter.Type switch
     {
         "pv_error*" => ["NULL", "no struct_size", "struct_size too small"],
+        "pv_tensor*" => ["NULL", "no struct_size", "no type", "no data", "no rows", "negative columns", "short stride", "huge stride", "not aligned", "another shape"],
+        "pv_kv_layer*" => ["NULL", "no struct_size", "no type", "no pages", "no page", "no rows", "negative heads", "many heads", "huge heads", "small capacity"],
+        "pv_attention_plan*" => ["NULL", "no struct_size", "no segments", "segment beyond ranges", "segments overlap", "ranges overlap", "negative range", "unknown rule", "unknown value", "no window", "unknown mask", "many masks"],
         "char*" when !isRoom => ["NULL", "not UTF-8", "empty", "unknown"],
-        _ when parameter.Type.EndsWith('*') || parameter.Type.EndsWith("_callback", StringComparison.Ordinal) => ["NULL"],
+        _ when parameter.Type != "void*" && (parameter.Type.EndsWith('*') || parameter.Type.EndsWith("_callback", StringComparison.Ordinal)) => ["NULL"],
         _ when parameter.Type.StartsWith("pv_", StringComparison.Ordinal) => ["0", "garbage", "never given", "closed", "another kind"],
         "size_t" => ["0", "more than there can be"],
-        "double" => ["NaN", "infinity", "negative"],
-        _ => ["negative", "the largest", "the smallest"],
+        "double" or "float" => ["NaN", "infinity", "negative"],
+        "void*" => ["NULL", "given"],
+        "int32_t" or "int64_t" or "uint32_t" => ["negative", "the largest", "the smallest"],
+        _ => throw new NotSupportedException($"nobody said what a bad {parameter.Type} is"),
     };
 
     // Where the last argument is missing, nobody is told; where a pointer, a text or a handle may be missing, the header says so.
@@ -100,12 +108,20 @@ public sealed unsafe class BadArgumentTests
         {
             ("NULL", "user" or "on_text" or "aspect" or "template_name") => false,
             ("NULL", "policy") => function.Name != "session_open",
-            ("NULL", "callback") => function.Name != "options_set_log",
+            ("NULL", "callback") => function.Name is not ("options_set_log" or "session_set_logits"),
             ("NULL", "images") => false,
+            ("NULL", "cu_context" or "cu_stream") => false, // good on the CPU
+            ("given", "user") => false,
+            ("NULL", "log_sum_exp") => function.Name != "segment_attention",
+            ("NULL", "rows") => function.Name == "image_embeddings",
+            ("another shape", "x") => false, // rows of any length fuse,
+            ("another shape", "log_sum_exp") => function.Name != "path_weights", // and of any number of heads
             ("empty", "text" or "value") => false,
             ("unknown", "text" or "value") => false,
             ("0", "capacity") => function.Name is not ("detokenize" or "stream_next"), // whose texts are empty here
+            ("0", "count") => true, // embeddings of no row
             ("0", _) => name == "size",
+            ("negative", "layer") => function.Name != "session_set_keep_list", // −1 is before the decoder
             ("negative" or "the largest" or "the smallest" or "NaN" or "infinity", "value") => false,
             _ => bad != "more than there can be" || name != "capacity",
         };
@@ -121,12 +137,22 @@ public sealed unsafe class BadArgumentTests
             (_, "images") => 0,
             (_, "image_count") => 0,
             (_, "token_count") => 1,
+            ("pv_tensor*", _) => Tensor(function, parameter.Name),
+            ("pv_kv_layer*", _) => (nint)Layer(),
+            ("pv_attention_plan*", _) => (nint)Plan(),
+            ("float", _) => BitConverter.SingleToInt32Bits(0.5f),
+            (_, "device") => (nint)Text(Host.C("cpu")),
+            (_, "cu_context" or "cu_stream") => 0,
+            (_, "reduction") => 2,
+            (_, "layer" or "step") => 0,
+            (_, "count") when function.Name == "image_embeddings" => 192,
             (_, "tokens") when function.Name is "detokenize" or "prompt_set_tokens" => (nint)Memory<int>(Room),
             (_, "capacity") => Room / sizeof(int),
             (_, "bytes") => (nint)Text(File.ReadAllBytes(Host.Picture)),
             (_, "size") => (nint)new FileInfo(Host.Picture).Length,
             (_, "width" or "height") => 8,
             (_, "directory") => (nint)Text(Host.C(Host.Model)),
+            (_, "path") when function.Name is "session_save" or "session_restore" => (nint)Text(Host.C(SavedSession)),
             (_, "path") => (nint)Text(Host.C(Host.Picture)),
             (_, "policy") => (nint)Text(Host.C("dense")),
             (_, "kind") => (nint)Text(Host.C("engine")),
@@ -151,6 +177,8 @@ public sealed unsafe class BadArgumentTests
 
     private nint Bad(string type, string bad, ErrorInfo* error)
     {
+        if (type is "pv_tensor*" or "pv_kv_layer*" or "pv_attention_plan*" && bad != "NULL")
+            return BadStructure(type, bad);
         if (type == "pv_error*" && bad != "NULL")
         {
             error->StructSize = bad == "no struct_size" ? 0 : (uint)sizeof(ErrorInfo) - 1;
@@ -160,6 +188,10 @@ public sealed unsafe class BadArgumentTests
         return bad switch
         {
             "NULL" or "0" => 0,
+            "given" => 64,
+            "NaN" when type == "float" => BitConverter.SingleToInt32Bits(float.NaN),
+            "infinity" when type == "float" => BitConverter.SingleToInt32Bits(float.PositiveInfinity),
+            "negative" when type == "float" => BitConverter.SingleToInt32Bits(-1f),
             "garbage" => unchecked((nint)0xFEDCBA9876543210),
             "never given" => (nint)(_handles[type] | 0x00FFFFFF00000000),
             "closed" => Closed(type),
@@ -182,7 +214,7 @@ public sealed unsafe class BadArgumentTests
         ulong used = Host.Options("engine");
         ErrorInfo error = Host.Error();
         Host.Ok(Host.Api->OptionsClose(used, &error), error);
-        ulong kind = type switch { "pv_options" => 1, "pv_engine" => 2, "pv_image" => 3, "pv_prompt" => 4, "pv_session" => 5, "pv_stream" => 6, _ => 7 };
+        ulong kind = (ulong)Enum.Parse<HandleKind>(type["pv_".Length..], ignoreCase: true);
         return (nint)((used & 0x00FFFFFFFFFFFFFF) | kind << 56);
     }
 
@@ -200,8 +232,10 @@ public sealed unsafe class BadArgumentTests
             il.Emit(OpCodes.Ldarg_0);
             il.Emit(OpCodes.Ldc_I4, i);
             il.Emit(OpCodes.Ldelem_I);
-            words[i] = parameters[i] == typeof(double) ? typeof(double) : parameters[i] == typeof(int) ? typeof(int) : typeof(nint);
-            if (words[i] == typeof(double))
+            words[i] = parameters[i] == typeof(double) || parameters[i] == typeof(float) || parameters[i] == typeof(int) ? parameters[i] : typeof(nint);
+            if (words[i] == typeof(float))
+                il.Emit(OpCodes.Call, typeof(BadArgumentTests).GetMethod(nameof(AsFloat), BindingFlags.NonPublic | BindingFlags.Static)!);
+            else if (words[i] == typeof(double))
                 il.Emit(OpCodes.Call, typeof(BadArgumentTests).GetMethod(nameof(AsDouble), BindingFlags.NonPublic | BindingFlags.Static)!);
             else if (words[i] == typeof(int))
                 il.Emit(OpCodes.Conv_I4);
@@ -215,6 +249,8 @@ public sealed unsafe class BadArgumentTests
     }
 
     private static double AsDouble(nint bits) => BitConverter.Int64BitsToDouble(bits);
+
+    private static float AsFloat(nint bits) => BitConverter.Int32BitsToSingle((int)bits);
 
     private T* Memory<T>(int count)
         where T : unmanaged

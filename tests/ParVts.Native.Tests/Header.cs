@@ -28,11 +28,19 @@ internal static partial class Header
     public static IReadOnlyList<HeaderFunction> Functions { get; } = ReadFunctions();
 
     /// <summary>The statuses by name.</summary>
-    public static IReadOnlyDictionary<string, int> Statuses { get; } = Status().Matches(Text).ToDictionary(
+    public static IReadOnlyDictionary<string, int> Statuses { get; } = Status().Matches(Text[..Text.IndexOf("typedef struct", StringComparison.Ordinal)]).ToDictionary(
         match => match.Groups["name"].Value, match => int.Parse(match.Groups["value"].Value, CultureInfo.InvariantCulture));
 
     /// <summary>PV_API_VERSION.</summary>
     public static uint Version { get; } = uint.Parse(VersionLine().Match(Text).Groups["value"].Value, CultureInfo.InvariantCulture);
+
+    /// <summary>The members of a structure, in order.</summary>
+    public static IReadOnlyList<string> FieldsOf(string structure)
+    {
+        int start = Text.IndexOf($"typedef struct {structure} {{", StringComparison.Ordinal);
+        string members = Text[start..Text.IndexOf($"}} {structure};", StringComparison.Ordinal)];
+        return [.. Member().Matches(members).Select(match => match.Groups["name"].Value)];
+    }
 
     private static List<HeaderFunction> ReadFunctions()
     {
@@ -59,6 +67,9 @@ internal static partial class Header
 
     [GeneratedRegex(@"\b(?<name>PV_[A-Z_]+) = (?<value>\d+)", RegexOptions.ExplicitCapture, Patience)]
     private static partial Regex Status();
+
+    [GeneratedRegex(@"(?<name>\w+)(\[\d+\])?;", RegexOptions.ExplicitCapture, Patience)]
+    private static partial Regex Member();
 
     [GeneratedRegex(@"#define PV_API_VERSION (?<value>\d+)u", RegexOptions.ExplicitCapture, Patience)]
     private static partial Regex VersionLine();

@@ -52,6 +52,44 @@ public sealed class HeaderTests
         Assert.That(now, Has.Length.EqualTo(pinned.Length), "what is new is pinned, too, once it is released");
     }
 
+    // What the C compiler makes of the header's structures, and what the runtime makes of ours.
+    [Test]
+    public void StructuresLieAlike()
+    {
+        (string C, Type Ours)[] structures =
+        [
+            ("pv_error", typeof(ErrorInfo)), ("pv_tensor", typeof(TensorInfo)), ("pv_kv_layer", typeof(LayerInfo)), ("pv_attention_plan", typeof(PlanInfo)),
+            ("pv_segment", typeof(Engine.Compute.QuerySegment)), ("pv_key_range", typeof(Engine.Compute.KeyRange)),
+        ];
+        var program = new System.Text.StringBuilder("#include \"parvts.h\"\n#include <stdio.h>\nint main(void) {\n");
+        List<string> expected = [];
+        foreach ((string name, Type type) in structures)
+        {
+            program.AppendLine(System.Globalization.CultureInfo.InvariantCulture, $"printf(\"{name} %zu\\n\", sizeof({name}));");
+            expected.Add($"{name} {Marshal.SizeOf(type)}");
+            FieldInfo[] fields = type.GetFields(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic);
+            Assert.That(Header.FieldsOf(name), Has.Count.EqualTo(fields.Length), name);
+            foreach ((string field, FieldInfo ours) in Header.FieldsOf(name).Zip(fields))
+            {
+                program.AppendLine(System.Globalization.CultureInfo.InvariantCulture, $"printf(\"{name}.{field} %zu\\n\", offsetof({name}, {field}));");
+                Assert.That(ours.Name.TrimStart('<').Split('>')[0], Is.EqualTo(field.Replace("_", "", StringComparison.Ordinal)).IgnoreCase, name);
+                expected.Add($"{name}.{field} {Marshal.OffsetOf(type, ours.Name)}");
+            }
+        }
+
+        string source = Path.Combine(Path.GetTempPath(), $"parvts-structures-{Environment.ProcessId}.c");
+        File.WriteAllText(source, program.Append("return 0; }\n").ToString());
+        try
+        {
+            Finished run = NativeLibraryFiles.Run(NativeLibraryFiles.Compile(source, "structures"));
+            Assert.That(run.Output.TrimEnd().Split('\n'), Is.EqualTo(expected));
+        }
+        finally
+        {
+            File.Delete(source);
+        }
+    }
+
     private static string NameOf(Type type) => type.IsFunctionPointer ? "function" : type.IsPointer ? NameOf(type.GetElementType()!) + "*" : type.Name;
 
     private static string CSharpOf(string type) => type switch
@@ -65,7 +103,11 @@ public sealed class HeaderTests
         "int64_t" => nameof(Int64),
         "double" => nameof(Double),
         "float*" => nameof(Single) + "*",
+        "float" => nameof(Single),
         "void*" => "Void*",
+        "pv_tensor*" => nameof(TensorInfo) + "*",
+        "pv_kv_layer*" => nameof(LayerInfo) + "*",
+        "pv_attention_plan*" => nameof(PlanInfo) + "*",
         _ when type.EndsWith("_callback", StringComparison.Ordinal) => "function",
         _ when type.StartsWith("pv_", StringComparison.Ordinal) => type.EndsWith('*') ? nameof(UInt64) + "*" : nameof(UInt64),
         _ => type,

@@ -26,9 +26,22 @@ internal static class NativeLibraryFiles
         string program = Path.Combine(Path.GetDirectoryName(Library)!, name);
         Finished compiled = Run(
             "cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-I" + Path.GetDirectoryName(Header.Path), source, "-o", program, "-L" + Folder, "-lparvts",
-            "-Wl,-rpath," + Folder, "-pthread");
+            "-Wl,-rpath," + Folder, "-pthread", "-lm");
         Assert.That(compiled.Code, Is.Zero, compiled.Errors);
         return program;
+    }
+
+    /// <summary>Compiles a host of clients/ to a library that this process loads; every warning is an error.</summary>
+    public static string CompileShared(string name)
+    {
+        if (!Has("cc"))
+            Assert.Ignore("there is no C compiler");
+        string library = Path.Combine(Path.GetTempPath(), $"parvts-{name}-{Environment.ProcessId}.so");
+        string source = Path.Combine(TestData.Root, "tests", "ParVts.Native.Tests", "clients", name + ".c");
+        Finished compiled = Run(
+            "cc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-fvisibility=hidden", "-I" + Path.GetDirectoryName(Header.Path), source, "-o", library);
+        Assert.That(compiled.Code, Is.Zero, compiled.Errors);
+        return library;
     }
 
     /// <summary>Runs a program to its end.</summary>

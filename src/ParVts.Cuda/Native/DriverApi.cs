@@ -47,6 +47,7 @@ public sealed unsafe class DriverApi
         CtxPushCurrent = (delegate* unmanaged<nint, int>)source.Require("cuCtxPushCurrent_v2", "4.0");
         CtxPopCurrent = (delegate* unmanaged<nint*, int>)source.Require("cuCtxPopCurrent_v2", "4.0");
         CtxGetCurrent = (delegate* unmanaged<nint*, int>)source.Require("cuCtxGetCurrent", "4.0");
+        CtxGetDevice = (delegate* unmanaged<int*, int>)source.Require("cuCtxGetDevice", "2.0");
         MemGetInfo = (delegate* unmanaged<nuint*, nuint*, int>)source.Require("cuMemGetInfo_v2", "3.2");
         MemAlloc = (delegate* unmanaged<ulong*, nuint, int>)source.Require("cuMemAlloc_v2", "3.2");
         MemFree = (delegate* unmanaged<ulong, int>)source.Require("cuMemFree_v2", "3.2");
@@ -113,6 +114,8 @@ public sealed unsafe class DriverApi
     internal delegate* unmanaged<nint*, int> CtxPopCurrent { get; }
 
     internal delegate* unmanaged<nint*, int> CtxGetCurrent { get; }
+
+    internal delegate* unmanaged<int*, int> CtxGetDevice { get; }
 
     internal delegate* unmanaged<nuint*, nuint*, int> MemGetInfo { get; }
 

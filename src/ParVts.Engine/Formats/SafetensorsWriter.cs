@@ -22,14 +22,18 @@ public static class SafetensorsWriter
     /// </summary>
     /// <exception cref="ArgumentException">A name occurs twice or is not allowed, or data does not have the size of its shape.</exception>
     /// <exception cref="IOException">The disk is full, or the folder is not there.</exception>
-    public static void Write(string path, IEnumerable<TensorToWrite> tensors, IReadOnlyDictionary<string, string>? metadata = null)
+    public static void Write(string path, IEnumerable<TensorToWrite> tensors, IReadOnlyDictionary<string, string>? metadata = null) =>
+        Replace(path, stream => Write(stream, tensors, metadata));
+
+    /// <summary>Writes a file under a temporary name beside its own, and moves it into place when it is complete.</summary>
+    internal static void Replace(string path, Action<Stream> write)
     {
         string temporary = $"{path}.{Guid.NewGuid():N}.tmp";
         try
         {
             using (var stream = new FileStream(temporary, FileMode.CreateNew, FileAccess.Write, FileShare.None, bufferSize: 1 << 16))
             {
-                Write(stream, tensors, metadata);
+                write(stream);
             }
 
             File.Move(temporary, path, overwrite: true);

@@ -32,11 +32,15 @@ public sealed partial class Session
             Own().ToMetadata());
     }
 
+    /// <summary>The same into a file, which is replaced only once it is complete.</summary>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    public void Save(string path) => SafetensorsWriter.Replace(path, Save);
+
     /// <summary>
     /// Takes a saved cache up in place of this session's own: a further turn then goes on, to the bit, as in the session that was saved. It
     /// must be of the same model, policy and type of keys and values. Where it cannot be restored, this session is empty.
     /// </summary>
-    /// <param name="stream">Read from where it stands to the end of what <see cref="Save"/> wrote, and left open.</param>
+    /// <param name="stream">Read from where it stands to the end of what <see cref="Save(Stream)"/> wrote, and left open.</param>
     /// <exception cref="SavedSessionException">It is damaged, or of another model, policy or type; the message says which.</exception>
     /// <exception cref="InsufficientMemoryException">Its keys and values do not fit the memory cap, or the device.</exception>
     /// <exception cref="IOException">The stream cannot be read.</exception>

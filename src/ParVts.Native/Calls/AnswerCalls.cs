@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Text;
 using ParVts.Engine.Generation;
+using ParVts.Engine.Scheduling;
 using ParVts.Native.Items;
 
 namespace ParVts.Native.Calls;
@@ -80,5 +81,47 @@ internal static unsafe class AnswerCalls
         Caller.Write(Handles.Get<ResultItem>(result).Json, json, capacity, count));
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    public static int ResultLogProbabilities(ulong result, float* values, nuint capacity, nuint* count, ErrorInfo* error) => Call.Run(error, () =>
+        Caller.Write(ProbabilitiesOf(result).Chosen, values, capacity, count));
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    public static int ResultAlternatives(
+        ulong result, int step, int* tokens, float* values, nuint capacity, nuint* count, ErrorInfo* error) => Call.Run(error, () =>
+    {
+        LogProbabilities all = ProbabilitiesOf(result);
+        if ((uint)step >= (uint)all.Tokens)
+            throw new CallException(Status.InvalidArgument, $"there is no step {step}; the answer has {all.Tokens} tokens");
+        Caller.Write(all.TopIds(step), tokens, capacity, count);
+        Caller.Write(all.Top(step), values, capacity, count);
+    });
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    public static int ResultHidden(ulong result, int layer, float* rows, nuint capacity, nuint* count, ErrorInfo* error) => Call.Run(error, () =>
+        Caller.Write(HiddenOf(result, layer).Values.Span, rows, capacity, count));
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    public static int ResultHiddenRows(
+        ulong result, int layer, int* tokens, int* paths, nuint capacity, nuint* count, ErrorInfo* error) => Call.Run(error, () =>
+    {
+        HiddenRows rows = HiddenOf(result, layer);
+        Caller.Write<int>([.. rows.Tokens], tokens, capacity, count);
+        Caller.Write<int>([.. rows.Paths.Select(NumberOf)], paths, capacity, count);
+    });
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     public static int CloseResult(ulong result, ErrorInfo* error) => Call.Run(error, () => Handles.Close<ResultItem>(result));
+
+    private static LogProbabilities ProbabilitiesOf(ulong result) => Handles.Get<ResultItem>(result).Result.LogProbabilities
+        ?? throw new CallException(Status.BadRequest, "the answer was made without log-probabilities", "set log_probabilities before");
+
+    private static HiddenRows HiddenOf(ulong result, int layer) => Handles.Get<ResultItem>(result).Result.HiddenRows.FirstOrDefault(rows => rows.Layer == layer)
+        ?? throw new CallException(Status.BadRequest, $"the answer was made without the rows of layer {layer}", "set hidden_layer before");
+
+    // The numbers of the header.
+    private static int NumberOf(RowPath path) => path switch
+    {
+        RowPath.Shared => 0,
+        RowPath.Subject => 1,
+        _ => 2,
+    };
 }

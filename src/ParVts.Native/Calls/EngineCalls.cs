@@ -88,6 +88,15 @@ internal static unsafe class EngineCalls
         }));
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    public static int TakeEmbeddings(ulong engine, float* rows, nuint count, ulong* image, ErrorInfo* error) => Call.Run(error, () =>
+    {
+        Call.Require(image, "image");
+        *image = 0;
+        Engine.Generation.Engine model = Handles.Get<EngineItem>(engine).Engine;
+        *image = Handles.Add(new ImageItem(model.PrepareEmbeddings(Caller.Read(rows, count, "rows"))));
+    });
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     public static int CloseImage(ulong image, ErrorInfo* error) => Call.Run(error, () => Handles.Close<ImageItem>(image));
 
     private static void Prepare(ulong engine, byte* aspect, ulong* image, Func<RgbImage> read)

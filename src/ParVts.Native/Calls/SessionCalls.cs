@@ -1,7 +1,9 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using ParVts.Engine;
+using ParVts.Engine.Compute;
 using ParVts.Engine.Generation;
+using ParVts.Engine.Scheduling.Policies;
 using ParVts.Native.Items;
 
 namespace ParVts.Native.Calls;
@@ -54,6 +56,64 @@ internal static unsafe class SessionCalls
     });
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    public static int SetKeepList(ulong session, int* tokens, nuint tokenCount, int layer, ErrorInfo* error) => Call.Run(error, () =>
+    {
+        SessionItem item = Handles.Get<SessionItem>(session);
+        var policy = new KeepListPolicy(Caller.Read(tokens, tokenCount, "tokens").ToArray(), layer);
+        item.Change(one => one.SetPolicy(policy));
+    });
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    public static int SetLogits(
+        ulong session, delegate* unmanaged[Cdecl]<void*, int, float*, nuint, void> callback, void* user, ErrorInfo* error) => Call.Run(error, () =>
+    {
+        Handles.Get<SessionItem>(session).Change(one => one.Logits = callback == null ? null : Hand);
+
+        void Hand(int step, ReadOnlySpan<float> logits)
+        {
+            fixed (float* first = logits)
+                callback(user, step, first, (nuint)logits.Length);
+        }
+    });
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    public static int Plan(ulong session, ulong prompt, ulong options, byte* json, nuint capacity, nuint* count, ErrorInfo* error) => Call.Run(error, () =>
+    {
+        SessionItem item = Handles.Get<SessionItem>(session);
+        Prompt asked = Handles.Get<PromptItem>(prompt).Make();
+        GenerationOptions how = OptionSet.Get<GenerationOptionSet>(options, "generation").Options;
+        string text = item.Read(one => Caller.Json(writer =>
+        {
+            MemoryPlan memory = one.Plan(asked, how);
+            writer.WriteStartObject("memory_bytes");
+            writer.WriteNumber("weights", memory.Weights);
+            writer.WriteNumber("kv", memory.KeyValues);
+            writer.WriteNumber("workspace", memory.Workspace);
+            writer.WriteNumber("process", memory.Process);
+            writer.WriteNumber("planned", memory.Total);
+            writer.WriteEndObject();
+            ResultJson.WriteTrace(writer, one.PlanTrace(asked));
+        }));
+        Caller.Write(text, json, capacity, count);
+    });
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    public static int Save(ulong session, byte* path, ErrorInfo* error) => Call.Run(error, () =>
+    {
+        SessionItem item = Handles.Get<SessionItem>(session);
+        string name = FileName(path);
+        item.Change(one => one.Save(name));
+    });
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    public static int Restore(ulong session, byte* path, ErrorInfo* error) => Call.Run(error, () =>
+    {
+        SessionItem item = Handles.Get<SessionItem>(session);
+        using FileStream file = File.OpenRead(FileName(path));
+        item.Change(one => one.Restore(file));
+    });
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     public static int Reset(ulong session, ErrorInfo* error) => Call.Run(error, () =>
         Handles.Get<SessionItem>(session).Change(one => one.Reset()));
 
@@ -79,4 +139,10 @@ internal static unsafe class SessionCalls
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     public static int Close(ulong session, ErrorInfo* error) => Call.Run(error, () => Handles.Close<SessionItem>(session));
+
+    private static string FileName(byte* path)
+    {
+        string name = Caller.Read(path, "path");
+        return name.Length > 0 ? name : throw new CallException(Status.InvalidArgument, "path is empty");
+    }
 }

@@ -159,6 +159,13 @@ public sealed unsafe partial class SimDriver
         return DriverCode.Success;
     }
 
+    // There is one device.
+    private static int GetCurrentDevice(int* device)
+    {
+        *device = 0;
+        return DriverCode.Success;
+    }
+
     private static nint NewHandle() => (nint)Interlocked.Add(ref s_nextHandle, 16);
 
     private nint Make(SimObject thing, nint handle = 0)

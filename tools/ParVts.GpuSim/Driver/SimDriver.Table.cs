@@ -52,6 +52,7 @@ public sealed unsafe partial class SimDriver
         Add("cuCtxPushCurrent_v2", Needs.Nothing, PushContext);
         Add(PopName, Needs.Nothing, context => PopContext((nint*)context));
         Add("cuCtxGetCurrent", Needs.Nothing, context => GetCurrentContext((nint*)context));
+        Add("cuCtxGetDevice", Needs.Context, device => GetCurrentDevice((int*)device));
         Add("cuCtxSynchronize", Needs.Context, SynchronizeContext);
 
         Add("cuMemGetInfo_v2", Needs.Context, (free, total) => MemoryInfo((nuint*)free, (nuint*)total));

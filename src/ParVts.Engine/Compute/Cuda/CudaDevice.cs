@@ -51,12 +51,12 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
     private CudaBuffer? _scratch;
     private bool _disposed;
 
-    private CudaDevice(SharedContext shared)
+    private CudaDevice(SharedContext shared, nint? stream = null)
     {
         _shared = shared;
         try
         {
-            _stream = new CudaStream(shared.Context);
+            _stream = stream is nint own ? new CudaStream(shared.Context, own) : new CudaStream(shared.Context);
             _staging = new StagingRing(shared.Context, StagingBytes);
             if (shared.Options.Cublas is { } cublas)
                 _cublas = new CublasHandle(shared.Context, cublas, _stream, CublasHandle.WorkspaceBytes(shared.Context.Device));
@@ -82,6 +82,23 @@ public sealed unsafe partial class CudaDevice : ComputeDevice
         var context = new CudaContext(driver, info);
         var library = new KernelLibrary(context, new KernelCache(compiler, options.CacheFolder, options.Warning), options);
         return new CudaDevice(new SharedContext(context, library, name, options));
+    }
+
+    /// <summary>
+    /// Takes a host's own context and stream (contract A3): operations are queued there, behind and before the host's own work, on
+    /// device memory of the host's. Context and stream must outlive it. The host's current context stays what it was.
+    /// </summary>
+    /// <param name="driver">The driver that both are of.</param>
+    /// <param name="compiler">Compiles the kernels.</param>
+    /// <param name="context">The CUcontext.</param>
+    /// <param name="stream">The CUstream; 0 is the default stream.</param>
+    /// <param name="options">How it is used.</param>
+    /// <exception cref="CudaErrorException">The GPU refuses, or the kernels do not run on it.</exception>
+    public static CudaDevice Attach(DriverApi driver, KernelCompiler compiler, nint context, nint stream, CudaOptions options)
+    {
+        var own = new CudaContext(driver, context);
+        var library = new KernelLibrary(own, new KernelCache(compiler, options.CacheFolder, options.Warning), options);
+        return new CudaDevice(new SharedContext(own, library, $"cuda:{own.Device.Ordinal}", options), stream);
     }
 
     /// <inheritdoc/>
