@@ -10,12 +10,12 @@ internal sealed record CodeBlock(string Page, int Line, string Language, string 
     /// <summary>Its first line, for naming it.</summary>
     public string FirstLine => Text.Split('\n')[0];
 
-    /// <summary>All blocks of README, CONTRIBUTING, docs and the examples' pages.</summary>
+    /// <summary>All blocks of README, CONTRIBUTING, docs, the package's and the examples' pages.</summary>
     public static IEnumerable<CodeBlock> All()
     {
         string[] pages =
         [
-            "README.md", "CONTRIBUTING.md",
+            "README.md", "CONTRIBUTING.md", "src/ParVts.Engine/README.md",
             .. Below("docs"), .. Below("examples"),
         ];
         return pages.SelectMany(page => Of(page, File.ReadAllLines(Path.Combine(TestData.Root, page))));
