@@ -179,7 +179,10 @@ typedef struct pv_api {
     uint32_t struct_size; /* of this table, in the library that is loaded */
     uint32_t version;
 
-    /* The library as JSON: version, build, processor path ("simd", "vector_bits"), devices. */
+    /*
+     * The library as JSON: version, runtime, architecture, what it uses of the processor ("simd", "vector_bits": as the runner's doctor says
+     * it), logical_processors, open_handles (of this process, for a host that looks for handles that it never closed).
+     */
     pv_status(PV_CALL *info)(char *json, size_t capacity, size_t *count, pv_error *error);
 
     /*

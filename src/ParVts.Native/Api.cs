@@ -81,14 +81,23 @@ internal unsafe struct Api
 
     /// <summary>parvts_get_api, which loader.c calls once it has found the build for this processor.</summary>
     [UnmanagedCallersOnly(EntryPoint = "parvts_get_api", CallConvs = [typeof(CallConvCdecl)])]
-    public static int Get(uint version, Api** api, ErrorInfo* error) => Call.Run(error, () =>
+    public static int Get(uint version, Api** api, ErrorInfo* error)
     {
-        Call.Require(api, "api");
-        *api = null;
-        if (version is 0 or > CurrentVersion)
-            throw new CallException(Status.Unsupported, $"version {version} of the API is asked for; this library has 1 to {CurrentVersion}", "update the library");
-        *api = s_table;
-    });
+        try
+        {
+            Call.Begin(error);
+            Call.Require(api, "api");
+            *api = null;
+            if (version is 0 or > CurrentVersion)
+                throw new CallException(Status.Unsupported, $"version {version} of the API is asked for; this library has 1 to {CurrentVersion}", "update the library");
+            *api = s_table;
+            return Call.Done(error);
+        }
+        catch (Exception failure)
+        {
+            return Call.Fail(error, failure);
+        }
+    }
 
     private static Api* Create()
     {

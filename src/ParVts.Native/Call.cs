@@ -1,37 +1,29 @@
 namespace ParVts.Native;
 
 /// <summary>
-/// The frame of every call: nothing that is thrown leaves it, and whoever asked is told what went wrong. Any thread.
+/// The frame of every call: nothing that is thrown leaves it, and whoever asked is told what went wrong. Any thread. A call of the table
+/// begins with <c>try</c>, and holds no lambda that captures its parameters: the compiler would make the closure before the
+/// <c>try</c>, and where there is no memory for it, nobody would catch that.
 /// </summary>
 internal static unsafe class Call
 {
     private static int s_process;
 
-    /// <summary>Runs a call.</summary>
-    /// <param name="error">Where to say what went wrong, or null.</param>
-    /// <param name="body">The call.</param>
-    public static int Run(ErrorInfo* error, Action body) => Run(error, body, static run => run());
-
-    /// <summary>The same without a closure, for calls that may not allocate.</summary>
-    /// <param name="error">Where to say what went wrong, or null.</param>
-    /// <param name="state">What the call works on.</param>
-    /// <param name="body">The call.</param>
-    public static int Run<T>(ErrorInfo* error, in T state, Action<T> body)
+    /// <summary>The beginning.</summary>
+    /// <exception cref="CallException">The error object or the process is none that can be served.</exception>
+    public static void Begin(ErrorInfo* error)
     {
-        if (error != null && !ErrorInfo.IsKnown(error))
-            return (int)Status.InvalidArgument;
-        try
-        {
-            RequireSameProcess();
-            body(state);
-            if (error != null)
-                error->Status = (int)Status.Ok;
-            return (int)Status.Ok;
-        }
-        catch (Exception failure)
-        {
-            return Fail(error, failure);
-        }
+        if (!IsUsable(error))
+            throw new CallException(Status.InvalidArgument, "struct_size of pv_error is too small");
+        RequireSameProcess();
+    }
+
+    /// <summary>The end of a call that succeeded.</summary>
+    public static int Done(ErrorInfo* error)
+    {
+        if (error != null)
+            error->Status = (int)Status.Ok;
+        return (int)Status.Ok;
     }
 
     /// <summary>Refuses a pointer that must not be null.</summary>
@@ -41,9 +33,13 @@ internal static unsafe class Call
             throw new CallException(Status.InvalidArgument, $"{name} is NULL");
     }
 
-    private static int Fail(ErrorInfo* error, Exception failure)
+    /// <summary>The end of a call that failed: says why, as far as there is memory to say it.</summary>
+    public static int Fail(ErrorInfo* error, Exception failure)
     {
+        if (!IsUsable(error))
+            return (int)Status.InvalidArgument;
         Status status = Status.Internal;
+
         try
         {
             status = Failures.StatusOf(failure);
@@ -60,6 +56,8 @@ internal static unsafe class Call
 
         return (int)status;
     }
+
+    private static bool IsUsable(ErrorInfo* error) => error == null || ErrorInfo.IsKnown(error);
 
     // A child of fork has the memory of its parent, but none of its threads: a lock may be held for ever there.
     private static void RequireSameProcess()

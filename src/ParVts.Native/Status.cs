@@ -36,13 +36,18 @@ internal sealed class CallException(Status status, string message, string hint =
 /// <summary>Errors of the engine in the words of the C ABI. Pure functions; any thread.</summary>
 internal static class Failures
 {
+    // ENOMEM, which is an exception's number where the system's own call failed.
+    private const int NoMemoryCode = 12;
+
     /// <summary>What a call returns.</summary>
     public static Status StatusOf(Exception failure) => failure switch
     {
         CallException call => call.Status,
+        ModelFormatException or ImageFormatException or SavedSessionException or IOException when LackedMemory(failure) => Status.NoMemory,
         ModelFormatException or ImageFormatException or SavedSessionException or IOException or UnauthorizedAccessException => Status.BadFile,
         RequestException or PolicyException => Status.BadRequest,
         InsufficientMemoryException or OutOfMemoryException or CudaException { IsOutOfMemory: true } => Status.NoMemory,
+        ThreadStartException => Status.NoMemory, // the system had none for the thread
         DeviceException or MissingLibraryException or CudaLibraryException or CudaDeviceException => Status.NoDevice,
         CudaErrorException => Status.DeviceFailed,
         ObjectDisposedException => Status.BadHandle,
@@ -63,9 +68,21 @@ internal static class Failures
     {
         CallException call => call.Hint,
         MissingLibraryException missing => missing.Hint,
-        OutOfMemoryException => "use fewer or smaller inputs, or set memory_cap to be told beforehand",
+        _ when failure is OutOfMemoryException || LackedMemory(failure) => "use fewer or smaller inputs, or set memory_cap to be told beforehand",
         CudaContextLostException => "close the engine and its sessions, and open it anew",
         _ when StatusOf(failure) == Status.Internal => "this is a defect of the library: please report it with this message",
         _ => "",
     };
+
+    // A file that could not be read for want of memory is not a bad file.
+    private static bool LackedMemory(Exception failure)
+    {
+        for (Exception? cause = failure; cause is not null; cause = cause.InnerException)
+        {
+            if (cause is OutOfMemoryException || cause is IOException { HResult: NoMemoryCode })
+                return true;
+        }
+
+        return false;
+    }
 }

@@ -76,6 +76,19 @@ public sealed unsafe partial class BadArgumentTests
         }
     }
 
+    // What is bad in a case is one argument and nothing else.
+    [TestCaseSource(nameof(Names))]
+    public void GoodArgumentsAreGood(string name)
+    {
+        HeaderFunction function = Header.Functions.Single(one => one.Name == name);
+        ErrorInfo* error = Memory<ErrorInfo>(1);
+        error->StructSize = (uint)sizeof(ErrorInfo);
+        var status = (Status)Invoke(function, [.. function.Parameters.Select(parameter => Good(function, parameter, error))]);
+        Assert.That(status, Is.EqualTo(Status.Ok), Host.Message(*error));
+    }
+
+    private static IEnumerable<string> Names() => Header.Functions.Select(function => function.Name);
+
     private static IEnumerable<string> BadValues(HeaderFunction function, int argument) => BadValues(
         function.Parameters[argument], isRoom: argument + 1 < function.Parameters.Count && function.Parameters[argument + 1].Name == "capacity");
 
@@ -86,14 +99,18 @@ public sealed unsafe partial class BadArgumentTests
         "pv_kv_layer*" => ["NULL", "no struct_size", "no type", "no pages", "no page", "no rows", "negative heads", "many heads", "huge heads", "small capacity"],
         "pv_attention_plan*" => ["NULL", "no struct_size", "no segments", "segment beyond ranges", "segments overlap", "ranges overlap", "negative range", "unknown rule", "unknown value", "no window", "unknown mask", "many masks"],
         "char*" when !isRoom => ["NULL", "not UTF-8", "empty", "unknown"],
-        _ when parameter.Type != "void*" && (parameter.Type.EndsWith('*') || parameter.Type.EndsWith("_callback", StringComparison.Ordinal)) => ["NULL"],
-        _ when parameter.Type.StartsWith("pv_", StringComparison.Ordinal) => ["0", "garbage", "never given", "closed", "another kind"],
+        "char*" or "uint8_t*" or "int32_t*" or "float*" or "size_t*" => ["NULL"],
+        _ when parameter.Type.EndsWith("_callback", StringComparison.Ordinal) => ["NULL"],
+        _ when IsHandle(parameter.Type.TrimEnd('*')) => parameter.Type.EndsWith('*') ? ["NULL"] : ["0", "garbage", "never given", "closed", "another kind"],
         "size_t" => ["0", "more than there can be"],
         "double" or "float" => ["NaN", "infinity", "negative"],
         "void*" => ["NULL", "given"],
         "int32_t" or "int64_t" or "uint32_t" => ["negative", "the largest", "the smallest"],
         _ => throw new NotSupportedException($"nobody said what a bad {parameter.Type} is"),
     };
+
+    private static bool IsHandle(string type) =>
+        type.StartsWith("pv_", StringComparison.Ordinal) && Enum.TryParse<HandleKind>(type["pv_".Length..], ignoreCase: true, out _);
 
     // Where the last argument is missing, nobody is told; where a pointer, a text or a handle may be missing, the header says so.
     private static bool MustFail(HeaderFunction function, int argument, string bad)
@@ -134,6 +151,9 @@ public sealed unsafe partial class BadArgumentTests
         {
             ("pv_error*", _) => (nint)error,
             ("pv_options", _) when !function.Name.StartsWith("options_", StringComparison.Ordinal) => 0,
+            ("pv_prompt", _) when function.Name == "prompt_set_tokens" => (nint)EmptyPrompt(),
+            ("pv_options", _) when function.Name == "options_set_real" => (nint)Host.Options("generation"),
+            ("double", _) => (nint)BitConverter.DoubleToInt64Bits(0.5),
             (_, "images") => 0,
             (_, "image_count") => 0,
             (_, "token_count") => 1,
@@ -147,7 +167,7 @@ public sealed unsafe partial class BadArgumentTests
             (_, "layer" or "step") => 0,
             (_, "count") when function.Name == "image_embeddings" => 192,
             (_, "tokens") when function.Name is "detokenize" or "prompt_set_tokens" => (nint)Memory<int>(Room),
-            (_, "capacity") => Room / sizeof(int),
+            (_, "capacity") => Room / 2,
             (_, "bytes") => (nint)Text(File.ReadAllBytes(Host.Picture)),
             (_, "size") => (nint)new FileInfo(Host.Picture).Length,
             (_, "width" or "height") => 8,
@@ -157,14 +177,22 @@ public sealed unsafe partial class BadArgumentTests
             (_, "policy") => (nint)Text(Host.C("dense")),
             (_, "kind") => (nint)Text(Host.C("engine")),
             (_, "role") => (nint)Text(Host.C("user")),
-            (_, "name") => (nint)Text(Host.C("threads")),
+            (_, "name") => (nint)Text(Host.C(function.Name switch { "options_set_text" => "device", "options_set_real" => "temperature", _ => "threads" })),
             (_, "aspect" or "template_name" or "user" or "on_text") => 0,
             (_, "callback") => function.Name == "options_set_log" ? 0 : Marshal.GetFunctionPointerForDelegate(s_stay),
             (_, "text" or "value") when function.Name is "tokenize" or "prompt_add_text" or "options_set_text" => (nint)Text(Host.C("red")),
             _ when parameter.Type.EndsWith('*') => (nint)Memory<int>(Room),
-            _ when _handles.ContainsKey(type) => Handle(function, type),
+            _ when type.StartsWith("pv_", StringComparison.Ordinal) => Handle(function, type),
             _ => 1,
         };
+    }
+
+    private ulong EmptyPrompt()
+    {
+        ErrorInfo error = Host.Error();
+        ulong prompt;
+        Host.Ok(Host.Api->PromptCreate(_handles["pv_engine"], null, &prompt, &error), error);
+        return prompt;
     }
 
     // A call that closes gets one of its own.

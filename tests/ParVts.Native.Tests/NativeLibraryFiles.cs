@@ -25,8 +25,8 @@ internal static class NativeLibraryFiles
     {
         string program = Path.Combine(Path.GetDirectoryName(Library)!, name);
         Finished compiled = Run(
-            "cc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-I" + Path.GetDirectoryName(Header.Path), source, "-o", program, "-L" + Folder, "-lparvts",
-            "-Wl,-rpath," + Folder, "-pthread", "-lm");
+            "cc", "-std=c11", "-g", "-Wall", "-Wextra", "-Werror", "-I" + Path.GetDirectoryName(Header.Path), source, "-o", program, "-L" + Folder, "-lparvts",
+            "-Wl,-rpath," + Folder, "-pthread", "-lm", "-ldl");
         Assert.That(compiled.Code, Is.Zero, compiled.Errors);
         return program;
     }
@@ -37,12 +37,18 @@ internal static class NativeLibraryFiles
         if (!Has("cc"))
             Assert.Ignore("there is no C compiler");
         string library = Path.Combine(Path.GetTempPath(), $"parvts-{name}-{Environment.ProcessId}.so");
-        string source = Path.Combine(TestData.Root, "tests", "ParVts.Native.Tests", "clients", name + ".c");
+        string source = Client(name + ".c");
         Finished compiled = Run(
             "cc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-fvisibility=hidden", "-I" + Path.GetDirectoryName(Header.Path), source, "-o", library);
         Assert.That(compiled.Code, Is.Zero, compiled.Errors);
         return library;
     }
+
+    /// <summary>A file of clients/.</summary>
+    public static string Client(string file) => Path.Combine(TestData.Root, "tests", "ParVts.Native.Tests", "clients", file);
+
+    /// <summary>Compiles a client of clients/ against the library.</summary>
+    public static string CompileClient(string name) => Compile(Client(name + ".c"), name);
 
     /// <summary>Runs a program to its end.</summary>
     public static Finished Run(string program, params string[] arguments)

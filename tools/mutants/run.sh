@@ -395,6 +395,22 @@ mutant "path B's tiles go through path A" $engine/Scheduling/ScheduleState.Range
 mutant "a replay's launches are not told" $engine/Compute/Cuda/CudaDevice.Recording.cs \
     'CollectionsMarshal.GetValueRefOrAddDefault(_launches, kernel, out _) += launches;' '_ = launches;' Every_kernel_is_named
 
+# What a C host calls.
+use ParVts.Native.Tests
+readonly native=src/ParVts.Native
+require ACHostGetsTheEnginesBits ABadArgumentIsAStatus AWarmCallAllocatesNothing AKeepListIsThePolicy ProbabilitiesLogitsAndHidden ASavedSessionGoesOn
+mutant "a host's kernels run on another stream" $engine/Compute/Cuda/CudaDevice.cs 'stream is nint own ?' 'stream is nint own && own < 0 ?' ACHostGets
+mutant "a host's context is released for it" $cuda/CudaContext.cs $'if (_borrowed)\n' $'if (_borrowed && wasLost)\n' ACHostGets
+mutant "a host's masks of heads are forgotten" $native/Items/PlanItem.cs 'AddHeadMasks(plan, info);' '_ = info;' ACHostGets
+mutant "a host's step takes the capacity for the length" $native/HostMemory.cs $'(nint)info->Pages, info->Length,' $'(nint)info->Pages, capacity,' ACHostGets
+mutant "a host's ranges may overlap" $native/Items/PlanItem.cs 'RequireApart(own, i);' '' ABadArgument
+mutant "a host's matrix may lie anywhere" $native/HostMemory.cs '% (nuint)alignment != 0' '% (nuint)alignment < 0' ABadArgument
+mutant "a call makes a closure" $native/Handles.cs 'if (handle == 0)
+            throw new CallException(Status.BadHandle, $"the {Name' 'if (Name(T.Kind).Length == 0 || handle == 0)
+            throw new CallException(Status.BadHandle, $"the {Name' AWarmCall
+mutant "a host's keep-list forgets its layer" $native/Calls/SessionCalls.cs '.ToArray(), layer);' '.ToArray(), -1);' AKeepList
+mutant "hidden rows forget their paths" $native/Calls/AnswerCalls.cs 'RowPath.Subject => 1' 'RowPath.Subject => 0' ProbabilitiesLogits
+
 [ ${#rows[@]} -gt 0 ] || { echo "mutants: there is none with '$only' in its name" >&2; exit 2; }
 echo "| planted fault | in | test | |"
 echo "|---|---|---|---|"

@@ -1,41 +1,31 @@
-using System.Threading.Channels;
+using System.Runtime.ExceptionServices;
 using ParVts.Engine.Generation;
 
 namespace ParVts.Native.Items;
 
 /// <summary>
 /// An answer that is pulled: computed on a thread of its own, which waits where nobody pulls. One puller at a time; closing comes from any
-/// thread.
+/// thread. Nothing here runs on the runtime's thread pool: what goes wrong there ends the process.
 /// </summary>
 internal sealed class StreamItem : IHandled
 {
     // So many pieces may lie here before the computation waits.
     private const int Ahead = 16;
 
-    private readonly Channel<string> _pieces = Channel.CreateBounded<string>(new BoundedChannelOptions(Ahead) { SingleReader = true, SingleWriter = true });
-    private readonly CancellationTokenSource _closed = new();
+    private readonly object _gate = new();
+    private readonly Queue<string> _pieces = new(Ahead);
     private readonly SessionItem _session;
-    private readonly Task<ResultItem> _run;
-    private string? _waiting;
+    private readonly Thread _thread;
+    private ResultItem? _result;
+    private Exception? _failure;
+    private bool _ended;
+    private bool _closed;
 
     public StreamItem(SessionItem session, Prompt prompt, GenerationOptions options)
     {
         _session = session;
-        _run = Task.Factory.StartNew(
-            () =>
-            {
-                try
-                {
-                    return session.Generate(prompt, options, Offer);
-                }
-                finally
-                {
-                    _pieces.Writer.Complete();
-                }
-            },
-            CancellationToken.None,
-            TaskCreationOptions.LongRunning,
-            TaskScheduler.Default);
+        _thread = new Thread(() => Run(prompt, options)) { IsBackground = true, Name = "parvts stream" };
+        _thread.Start();
     }
 
     public static HandleKind Kind => HandleKind.Stream;
@@ -43,49 +33,91 @@ internal sealed class StreamItem : IHandled
     /// <summary>The next piece, which stays the next until <see cref="Take"/>; empty at the end. Waits.</summary>
     public string Peek()
     {
-        while (_waiting is null)
+        lock (_gate)
         {
-            if (_pieces.Reader.TryRead(out _waiting))
-                break;
-            if (!_pieces.Reader.WaitToReadAsync().AsTask().GetAwaiter().GetResult())
-                return "";
+            while (_pieces.Count == 0 && !_ended)
+                Monitor.Wait(_gate);
+            return _pieces.Count > 0 ? _pieces.Peek() : "";
         }
-
-        return _waiting;
     }
 
     /// <summary>The piece was handed out.</summary>
-    public void Take() => _waiting = null;
+    public void Take()
+    {
+        lock (_gate)
+        {
+            _pieces.TryDequeue(out _);
+            Monitor.PulseAll(_gate);
+        }
+    }
 
     /// <summary>The whole answer; waits for its end, pieces that nobody pulled are dropped.</summary>
     public ResultItem Result()
     {
-        while (_pieces.Reader.WaitToReadAsync().AsTask().GetAwaiter().GetResult())
-            _pieces.Reader.TryRead(out _);
-        return _run.GetAwaiter().GetResult();
+        lock (_gate)
+        {
+            while (!_ended)
+            {
+                _pieces.Clear();
+                Monitor.PulseAll(_gate);
+                Monitor.Wait(_gate);
+            }
+
+            _pieces.Clear();
+            if (_failure is not null)
+                ExceptionDispatchInfo.Throw(_failure);
+            return _result!;
+        }
     }
 
     public void Dispose()
     {
-        _closed.Cancel();
-        if (!_run.IsCompleted)
+        bool runs;
+        lock (_gate)
+        {
+            _closed = true;
+            runs = !_ended;
+            Monitor.PulseAll(_gate);
+        }
+
+        if (runs)
             _session.Cancel();
-        ((IAsyncResult)_run).AsyncWaitHandle.WaitOne();
-        _ = _run.Exception;
-        _closed.Dispose();
+        _thread.Join();
+    }
+
+    private void Run(Prompt prompt, GenerationOptions options)
+    {
+        ResultItem? result = null;
+        Exception? failure = null;
+        try
+        {
+            result = _session.Generate(prompt, options, Offer);
+        }
+        catch (Exception error)
+        {
+            failure = error;
+        }
+
+        lock (_gate)
+        {
+            _result = result;
+            _failure = failure;
+            _ended = true;
+            Monitor.PulseAll(_gate);
+        }
     }
 
     // True where nobody will pull any more.
     private bool Offer(string piece)
     {
-        try
+        lock (_gate)
         {
-            _pieces.Writer.WriteAsync(piece, _closed.Token).AsTask().GetAwaiter().GetResult();
-            return false;
-        }
-        catch (OperationCanceledException)
-        {
-            return true;
+            while (_pieces.Count >= Ahead && !_closed)
+                Monitor.Wait(_gate);
+            if (!_closed)
+                _pieces.Enqueue(piece);
+            Monitor.PulseAll(_gate);
+            return _closed;
         }
     }
 }

@@ -1,8 +1,5 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
-using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.Arm;
-using System.Runtime.Intrinsics.X86;
 using ParVts.Cuda;
 using ParVts.Cuda.Compilation;
 using ParVts.Cuda.Native;
@@ -50,7 +47,7 @@ internal static class DoctorCommand
         WriteLine("system", $"{RuntimeInformation.OSDescription} ({RuntimeInformation.OSArchitecture})");
         WriteLine(".NET", RuntimeInformation.FrameworkDescription);
         WriteLine("processor", $"{MachineInfo.Processor()}, {Environment.ProcessorCount} logical processors");
-        WriteLine("SIMD", $"{string.Join(" ", InstructionSets())}; vectors of {VectorBits()} bits");
+        WriteLine("SIMD", $"{string.Join(" ", InstructionSets.Names)}; vectors of {InstructionSets.VectorBits} bits");
         WriteLine("memory", Sizes.Mebibytes(MachineInfo.MemoryBytes));
         foreach (Library library in libraries)
             WriteLine(library.Name, library.Describe());
@@ -73,8 +70,8 @@ internal static class DoctorCommand
         json.WriteString("dotnet", RuntimeInformation.FrameworkDescription);
         json.WriteString("processor", MachineInfo.Processor());
         json.WriteNumber("logical_processors", Environment.ProcessorCount);
-        json.WriteStrings("simd", InstructionSets());
-        json.WriteNumber("vector_bits", VectorBits());
+        json.WriteStrings("simd", InstructionSets.Names);
+        json.WriteNumber("vector_bits", InstructionSets.VectorBits);
         json.WriteNumber("memory_bytes", MachineInfo.MemoryBytes);
         json.WriteStartArray("libraries");
         foreach (Library library in libraries)
@@ -98,20 +95,6 @@ internal static class DoctorCommand
         json.WriteString("hint", counters.Explanation);
         json.WriteEndObject();
     });
-
-    private static int VectorBits() => Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128;
-
-    private static IEnumerable<string> InstructionSets()
-    {
-        (string Name, bool Supported)[] all =
-        [
-            ("SSE4.2", Sse42.IsSupported), ("AVX", Avx.IsSupported), ("AVX2", Avx2.IsSupported), ("FMA", Fma.IsSupported),
-            ("AVX512F", Avx512F.IsSupported), ("AVX512BW", Avx512BW.IsSupported), ("AVX512DQ", Avx512DQ.IsSupported),
-            ("AVX512VBMI", Avx512Vbmi.IsSupported), ("AVX10.1", Avx10v1.IsSupported),
-            ("NEON", AdvSimd.IsSupported), ("DOTPROD", Dp.IsSupported),
-        ];
-        return all.Where(set => set.Supported).Select(set => set.Name);
-    }
 
     private static Library Driver()
     {

@@ -107,7 +107,7 @@ static pv_status compute(const pv_api *api, host *h, void *context, work *w, pv_
         table[i] = page(h, w, i, padded);
     pv_kv_layer layer = {
         .struct_size = sizeof layer, .type = w->type, .pages = (void **)(uintptr_t)send(h, table, (size_t)pages * 8), .length = w->keys,
-        .heads = w->kv_heads, .head_dim = w->head_dim};
+        .heads = w->kv_heads, .head_dim = w->head_dim, .capacity = pages * 64};
     size_t rows = (size_t)w->rows, wide = (size_t)columns, keys = (size_t)w->keys, heads = (size_t)w->heads, probed = (size_t)w->probed;
     pv_tensor q = matrix(send(h, w->q, rows * wide * 4), PV_F32, w->rows, columns);
     pv_tensor output = matrix(reserve(h, rows * wide * 2), w->type, w->rows, columns);

@@ -1,6 +1,5 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
-using System.Runtime.Intrinsics;
 using ParVts.Engine.Formats;
 
 namespace ParVts.Engine.Compute.Cpu;
@@ -33,8 +32,7 @@ public sealed unsafe partial class CpuDevice : ComputeDevice
 
     /// <inheritdoc/>
     public override string Description =>
-        $"{RuntimeInformation.ProcessArchitecture}, {Threads} threads, "
-        + (Vector512.IsHardwareAccelerated ? "512-bit" : Vector256.IsHardwareAccelerated ? "256-bit" : "128-bit") + " vectors";
+        $"{RuntimeInformation.ProcessArchitecture}, {Threads} threads, {InstructionSets.VectorBits}-bit vectors";
 
     /// <inheritdoc/>
     public override int RowTile => Cpu.SegmentAttention.TileRows;

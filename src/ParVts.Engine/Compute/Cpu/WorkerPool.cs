@@ -34,8 +34,18 @@ internal sealed unsafe class WorkerPool : IDisposable
         for (int i = 0; i < _threads.Length; i++)
         {
             int worker = i + 1;
-            _threads[i] = new Thread(() => Work(worker)) { IsBackground = true, Name = $"parvts worker {worker}" };
-            _threads[i].Start();
+            try
+            {
+                _threads[i] = new Thread(() => Work(worker)) { IsBackground = true, Name = $"parvts worker {worker}" };
+                _threads[i].Start();
+            }
+            catch
+            {
+                // The system has no more threads to give: those that run already must not stay.
+                _threads = _threads[..i];
+                Dispose();
+                throw;
+            }
         }
     }
 
@@ -124,9 +134,22 @@ internal sealed unsafe class WorkerPool : IDisposable
         Interlocked.Increment(ref _sleeping);
         bool found = false;
         while (!_stopped && !(found = IsNew(ref seen)))
-            _wake.Wait();
+            Sleep();
         Interlocked.Decrement(ref _sleeping);
         return found;
+    }
+
+    // A thread's first wait takes memory. Where there is none, the thread stays awake: what it threw would end the process.
+    private void Sleep()
+    {
+        try
+        {
+            _wake.Wait();
+        }
+        catch (OutOfMemoryException)
+        {
+            Thread.Yield();
+        }
     }
 
     private bool IsNew(ref long seen)
