@@ -18,7 +18,7 @@ public sealed class SameAnswersTests
     // A host is added here and in AnswerOf: its program prints, or its response holds, what ResultJson writes.
     [Test]
     public async Task EveryHostAnswersAlike(
-        [Values("runner", "c", "python", "http")] string host, [Values("dense", "parvts:keep=36", "cls-prune:keep=48+fastv:layer=3,keep=20")] string policy)
+        [Values("runner", "c", "python", "csharp", "http")] string host, [Values("dense", "parvts:keep=36", "cls-prune:keep=48+fastv:layer=3,keep=20")] string policy)
     {
         int number = policy.Length % 7;
         const string Question = "how many objects are there?";
@@ -49,6 +49,8 @@ public sealed class SameAnswersTests
                 if (!NativeLibraryFiles.Has("python3"))
                     Assert.Ignore("there is no python3");
                 return Printed(1, "python3", Source("python/ask.py"), NativeLibraryFiles.Library, Demo.Model, picture, question, policy);
+            case "csharp":
+                return Printed(0, "dotnet", Demo.Program("examples/csharp", "Ask"), "--model", Demo.Model, "--image", picture, "--prompt", question, "--policy", policy, "--json");
             default:
                 _server ??= Server.Start();
                 return (await _server.Ask(Demo.Request(question, picture, policy, MaxTokens).With("parvts_trace", true))).GetProperty("parvts");

@@ -20,7 +20,7 @@ public sealed class DocumentationTests
         ("docs/profiling.md", "tools/profile/ncu.sh", "needs a GPU"),
         ("docs/profiling.md", "dotnet-trace", "a tool of its own; ProfileTests listens to the same source"),
         ("docs/profiling.md", "tools/profile/report.py", "a list of options; ProfileTests runs it"),
-        ("examples/", "", "ParVts.Examples.Tests runs the examples"),
+        ("examples/", "", "AnExamplesPageRuns, as a whole"),
     ];
 
     private static IEnumerable<TestCaseData> Blocks() =>
@@ -35,7 +35,7 @@ public sealed class DocumentationTests
     {
         CodeBlock[] blocks = [.. CodeBlock.All()];
         Assert.That(blocks.Count(block => block.Page == "README.md"), Is.GreaterThan(6));
-        foreach ((string page, string begins, string why) in s_others.Where(one => one.Page != "examples/"))
+        foreach ((string page, string begins, string why) in s_others)
             Assert.That(blocks.Any(block => block.Page.StartsWith(page, StringComparison.Ordinal) && block.Text.StartsWith(begins, StringComparison.Ordinal)), $"{page}: {begins} ({why})");
     }
 
@@ -48,6 +48,21 @@ public sealed class DocumentationTests
         Outcome outcome = block.Language == "csharp" ? stage.RunCSharp(block.Text) : stage.RunShell(block.Text);
         Assert.That(outcome.Code, Is.Zero, $"{block.Text}\n{outcome.Output}\n{outcome.Errors}");
         Assert.That(outcome.Output + outcome.Errors, Is.Not.Empty, "a block that says nothing has done nothing");
+    }
+
+    // Their blocks follow from each other: a server is started, asked and ended.
+    [TestCase("examples/csharp/README.md", "circle|red|green|blue")]
+    [TestCase("examples/http/README.md", @"\[DONE\]")]
+    [Platform("Linux")]
+    public void AnExamplesPageRuns(string page, string expected)
+    {
+        Tools.Require("curl");
+        CodeBlock[] blocks = [.. CodeBlock.All().Where(block => block.Page == page && !block.Text.Contains("FromPackage", StringComparison.Ordinal))];
+        Assert.That(blocks, Is.Not.Empty);
+        const string atLast = "trap 'for job in $(jobs -p); do kill $job 2>/dev/null || true; done' EXIT\n";
+        Outcome outcome = Stage.Run(TestData.Root, "bash", "-euo", "pipefail", "-c", atLast + string.Join('\n', blocks.Select(block => block.Text)) + "\nwait");
+        Assert.That(outcome.Code, Is.Zero, outcome.Output + outcome.Errors);
+        Assert.That(outcome.Output, Does.Match(expected));
     }
 
     /// <summary>A folder in which a reader of the pages could stand.</summary>
@@ -103,7 +118,7 @@ public sealed class DocumentationTests
                 Assert.Ignore("the C library is not there; './build.sh native' makes it");
             foreach (string program in new[] { "cc", "python3" }.Where(program => commands.Contains("\n" + program + " ", StringComparison.Ordinal)))
                 Tools.Require(program);
-            return Run("bash", "-euo", "pipefail", "-c", commands);
+            return Run(_folder, "bash", "-euo", "pipefail", "-c", commands);
         }
 
         public Outcome RunCSharp(string program)
@@ -120,8 +135,8 @@ public sealed class DocumentationTests
                   <ItemGroup>{references}</ItemGroup>
                 </Project>
                 """);
-            Outcome built = Run("dotnet", "build", project, "-v", "quiet", "-nologo", "-nodeReuse:false", "-p:UseSharedCompilation=false", "-o", Path.Combine(_folder, "built"));
-            return built.Code != 0 ? built : Run("dotnet", Path.Combine(_folder, "built", "program.dll"));
+            Outcome built = Run(_folder, "dotnet", "build", project, "-v", "quiet", "-nologo", "-nodeReuse:false", "-p:UseSharedCompilation=false", "-o", Path.Combine(_folder, "built"));
+            return built.Code != 0 ? built : Run(_folder, "dotnet", Path.Combine(_folder, "built", "program.dll"));
         }
 
         public void Dispose() => Directory.Delete(_folder, recursive: true);
@@ -142,13 +157,14 @@ public sealed class DocumentationTests
                 File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         }
 
-        private Outcome Run(string program, params string[] arguments)
+        /// <summary>Runs a program to its end, in a folder whose own programs come first.</summary>
+        public static Outcome Run(string folder, string program, params string[] arguments)
         {
             var start = new ProcessStartInfo(program, arguments)
             {
-                UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = _folder,
+                UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = folder,
             };
-            start.Environment["PATH"] = Path.Combine(_folder, "bin") + Path.PathSeparator + start.Environment["PATH"];
+            start.Environment["PATH"] = Path.Combine(folder, "bin") + Path.PathSeparator + start.Environment["PATH"];
             start.Environment["REPOSITORY"] = TestData.Root;
             using Process process = Process.Start(start)!;
             Task<string> errors = process.StandardError.ReadToEndAsync();
