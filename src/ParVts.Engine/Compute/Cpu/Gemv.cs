@@ -157,10 +157,13 @@ internal static unsafe class Gemv
             o3 = Vector256.FusedMultiplyAdd((pairs & high).AsSingle(), odd, o3);
         }
 
-        results[0] = SimdMath.Sum(e0 + o0) + Tail(x, rows, whole, inner);
-        results[1] = SimdMath.Sum(e1 + o1) + Tail(x, w1, whole, inner);
-        results[2] = SimdMath.Sum(e2 + o2) + Tail(x, w2, whole, inner);
-        results[3] = SimdMath.Sum(e3 + o3) + Tail(x, w3, whole, inner);
+        // All sums before the first call: a vector that lives across a call costs the loop a store each time round where the code is compiled
+        // ahead of time.
+        float s0 = SimdMath.Sum(e0 + o0), s1 = SimdMath.Sum(e1 + o1), s2 = SimdMath.Sum(e2 + o2), s3 = SimdMath.Sum(e3 + o3);
+        results[0] = s0 + Tail(x, rows, whole, inner);
+        results[1] = s1 + Tail(x, w1, whole, inner);
+        results[2] = s2 + Tail(x, w2, whole, inner);
+        results[3] = s3 + Tail(x, w3, whole, inner);
     }
 
     private static float DotPairs(float* x, ushort* row, int inner)
