@@ -318,13 +318,23 @@ verb_test() {
     [ -z "$build" ] || dotnet_build "$solution"
     [ -z "$build" ] || want_native
 
-    local logs passed=0 failed=0 skipped=0 broken=() project name
+    local logs passed=0 failed=0 skipped=0 broken=() name names=()
     logs=$(mktemp -d)
     # shellcheck disable=SC2064 # the folder of now
-    trap "rm -rf '$logs'" EXIT
-    for project in tests/*.Tests; do
-        name=${project##*/}
-        run_tests "$name" "$logs/$name" "${filter[@]}" || broken+=("$name")
+    trap "end_jobs; rm -rf '$logs'" EXIT
+    trap 'exit 130' INT TERM
+    mapfile -t names < <(test_projects)
+
+    # Two at a time, since a project runs its tests one after the other. As jobs, so that Ctrl-C means to them what it means.
+    set -m
+    for name in "${names[@]}"; do
+        while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n || true; done
+        { run_tests "$name" "$logs/$name" "${filter[@]}" </dev/null >"$logs/.$name" 2>&1 || touch "$logs/.$name.broken"; flock "$logs" cat "$logs/.$name"; } &
+    done
+    wait
+    set +m
+    for name in "${names[@]}"; do
+        [ ! -e "$logs/.$name.broken" ] || broken+=("$name")
         passed=$((passed + $(count succeeded "$logs/$name")))
         failed=$((failed + $(count failed "$logs/$name")))
         skipped=$((skipped + $(count skipped "$logs/$name")))
@@ -336,6 +346,21 @@ verb_test() {
     printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
     [ "$failed" -eq 0 ] && [ ${#broken[@]} -eq 0 ] || exit 1
     [ "$passed" -gt 0 ] || die "no test ran"
+}
+
+# Those that take longest first, so that two lanes end together.
+test_projects() {
+    local project name first=(ParVts.Runner.Tests ParVts.Gpu.Tests ParVts.Cuda.Tests)
+    printf '%s\n' "${first[@]}"
+    for project in tests/*.Tests; do
+        name=${project##*/}
+        [[ " ${first[*]} " == *" $name "* ]] || echo "$name"
+    done
+}
+
+end_jobs() {
+    local job
+    for job in $(jobs -p); do kill -- "-$job" 2>/dev/null || true; done
 }
 
 # run_tests NAME LOG OPTIONS...: fails where the program ended in another way than with tests that passed or failed.
