@@ -31,7 +31,7 @@ usage: .\build.ps1 VERB [options]
   format [--verify]     format the code, or only say what is not formatted
   bench                 matrix products and a 1.26 G-parameter model and policies on it (against OpenBLAS and llama.cpp: build.sh, on Linux)
   mutants [WORD]        plants known faults one at a time (needs bash: Git's, or WSL)
-  pack                  the runner as artifacts\parvts-VERSION.zip with its checksum
+  pack                  the runner with .NET inside as a zip, NuGet packages and checksums, into artifacts\packages
   gpu-bundle            tests and benchmark for a Linux machine with a GPU (needs bash and xz: WSL)
   clean                 remove all that was built
   help                  this text
@@ -172,19 +172,27 @@ function Invoke-Bench {
 function Invoke-Pack {
     Install-Sdk
     $version = ([xml](Get-Content Directory.Build.props)).SelectSingleNode('//Version').InnerText
-    $name = "parvts-$version"
-    foreach ($old in "artifacts/$name", "artifacts/$name.zip") { if (Test-Path $old) { Remove-Item -Recurse -Force $old } }
-    dotnet publish src/ParVts.Runner -c Release -v quiet -nologo -p:RestoreLockedMode=true -o "artifacts/$name"
-    if ($LASTEXITCODE -ne 0) { Stop-With 'the runner could not be published' }
-    Copy-Item LICENSE, README.md "artifacts/$name"
-    Compress-Archive "artifacts/$name" "artifacts/$name.zip"
-    $hash = (Get-FileHash "artifacts/$name.zip" -Algorithm SHA256).Hash.ToLowerInvariant()
-    "$hash  $name.zip" | Tee-Object artifacts/SHA256SUMS
+    $name = "parvts-$version-win-x64"
+    $work = Join-Path $PSScriptRoot 'artifacts/pack'
+    $out = Join-Path $PSScriptRoot 'artifacts/packages'
+    foreach ($old in $work, $out) { if (Test-Path $old) { Remove-Item -Recurse -Force $old } }
+    New-Item -ItemType Directory $out | Out-Null
+    $options = '-nologo', '-v:quiet', '-p:Configuration=Release', '-p:PackRuntime=win-x64', '-p:ContinuousIntegrationBuild=true', '-p:RunAnalyzers=false',
+        "-p:ArtifactsPath=$work/build", "-p:Packages=$out/", "-p:Runner=$work/$name/"
+    if ($env:PARVTS_REPOSITORY_URL) { $options += "-p:RepositoryUrl=$env:PARVTS_REPOSITORY_URL" }
+    dotnet msbuild src/ParVts.Runner -t:Restore @options
+    if ($LASTEXITCODE -eq 0) { dotnet msbuild tools/pack/managed.proj @options }
+    if ($LASTEXITCODE -ne 0) { Stop-With 'the packages could not be built' }
+    Copy-Item LICENSE, README.md "$work/$name"
+    Compress-Archive "$work/$name" "$out/$name.zip"
+    Get-ChildItem $out -File | Sort-Object Name | ForEach-Object { "$((Get-FileHash $_ -Algorithm SHA256).Hash.ToLowerInvariant())  $($_.Name)" } |
+        Tee-Object "$work/SHA256SUMS"
+    Move-Item "$work/SHA256SUMS" $out
 }
 
 function Invoke-Clean {
     foreach ($folder in 'artifacts', 'out', 'TestResults') { if (Test-Path $folder) { Remove-Item -Recurse -Force $folder } }
-    Get-ChildItem src, tests, tools -Recurse -Directory -Include bin, obj, TestResults, __pycache__ |
+    Get-ChildItem src, tests, tools, examples -Recurse -Directory -Include bin, obj, TestResults, __pycache__ |
         Where-Object { Test-Path $_ } | Remove-Item -Recurse -Force
 }
 

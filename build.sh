@@ -33,7 +33,9 @@ usage: ./build.sh VERB [options]
                         policies beside dense on that model, and from one picture to five: 'parvts bench', twice (a quarter of an hour)
   native [KIND]...      the C library for hosts in other languages, into artifacts/native; KIND: base, avx2, avx512 (this machine's)
   mutants [WORD]        plants known faults one at a time, and shows which test notices each
-  pack                  the runner as artifacts/parvts-VERSION.tar.gz with its checksum
+  pack                  what is published, into artifacts/packages: a tarball, NuGet packages, a Debian package, an SBOM, checksums
+    --quick             the C library for this machine alone, as it was built last
+    --out DIR           into DIR, which is emptied first
   gpu-bundle            device tests, runner, demo model and kernel benchmark as artifacts/gpu-bundle-VERSION.tar.xz,
                         for a GPU machine with no .NET and no network (tools/gpu-bundle/README.md)
   clean                 remove all that was built
@@ -151,9 +153,17 @@ want_native() {
     local packages=()
     command -v cc >/dev/null || packages+=(gcc libc6-dev)
     [ -e /usr/include/zlib.h ] || packages+=(zlib1g-dev)
-    command -v python3 >/dev/null || packages+=(python3-minimal)
+    command -v python3 >/dev/null || packages+=(python3)
+    command -v pkg-config >/dev/null || packages+=(pkg-config)
     [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}" || { say "going on without the C library"; return 0; }
     verb_native || say "going on without the C library"
+}
+
+# Ranges are tested under Nsight Systems, in a CI: 172 MB. Not fatal: those tests are skipped by name.
+want_nsys() {
+    [ "${CI:-}" = true ] || return 0
+    command -v nsys >/dev/null || can_apt || return 0
+    command -v nsys >/dev/null || tools/profile/get-nsys.sh >&2 || say "going on without nsys"
 }
 
 # The report of 'explain' is tested in a browser. Not fatal: without one its tests are skipped, by name.
@@ -207,10 +217,12 @@ add_non_free() {
 # Quiet where all is well, and never on standard output: 'run --json' prints nothing but its object.
 dotnet_build() {
     local options=(-c "$configuration" -v quiet -nologo -clp:ErrorsOnly -p:RestoreLockedMode=true) log
-    # Build servers that outlive the build would hold a CI's output open.
-    [ "${CI:-}" != true ] || options+=(-nodeReuse:false -p:UseSharedCompilation=false)
+    # One compiler serves all projects, which takes half of the time; in a CI nothing may outlive the build.
+    options+=(-p:UseSharedCompilation=true)
+    [ "${CI:-}" != true ] || options+=(-nodeReuse:false)
     say "building $1"
     log=$(dotnet build "$1" "${options[@]}" 2>&1) || { say "$log"; die "$1 does not build"; }
+    [ "${CI:-}" != true ] || dotnet build-server shutdown --vbcscompiler >/dev/null 2>&1 || say "the compiler's server goes on for a while"
 }
 
 verb_setup() {
@@ -256,17 +268,21 @@ verb_native() {
     [ $# -gt 0 ] || set -- "$(native_kind)"
     need_dotnet
     command -v cc >/dev/null || die "native: there is no C compiler; type this, then try again:  apt-get install -y gcc libc6-dev zlib1g-dev"
-    local kind out=artifacts/native log
+    local kind out=artifacts/native log options=(-c "$configuration" -v quiet -nologo)
+    # 'pack' builds apart from what is tested.
+    [ -z "${PARVTS_ARTIFACTS:-}" ] || options+=(--artifacts-path "$PARVTS_ARTIFACTS" -nodeReuse:false -p:UseSharedCompilation=false)
     mkdir -p "$out"
     for kind in "$@"; do
         case $kind in base | avx2 | avx512) ;; *) die "native: there is no kind '$kind' (base, avx2, avx512)" 2 ;; esac
         say "compiling libparvts for $kind"
-        log=$(dotnet publish src/ParVts.Native -c "$configuration" -v quiet -nologo -p:SimdPath="$kind" -p:CppCompilerAndLinker=gcc -p:RunAnalyzers=false \
+        log=$(dotnet publish src/ParVts.Native "${options[@]}" -p:SimdPath="$kind" -p:CppCompilerAndLinker=gcc -p:RunAnalyzers=false \
             -p:RestoreLockedMode=true -o "$out/$kind" 2>&1) || { say "$log"; die "libparvts does not build"; }
         mv "$out/$kind/parvts-native.so" "$out/libparvts-$kind.so"
         rm -rf "${out:?}/$kind"
     done
-    cc -std=c11 -O2 -Wall -Wextra -Werror -fPIC -fvisibility=hidden -shared -Iinclude src/ParVts.Native/loader.c -o "$out/libparvts.so" -ldl
+    cc -std=c11 -O2 -Wall -Wextra -Werror -fPIC -fvisibility=hidden -shared -Iinclude -Wl,-soname,libparvts.so.1 \
+        src/ParVts.Native/loader.c -o "$out/libparvts.so.1" -ldl
+    ln -sf libparvts.so.1 "$out/libparvts.so"
     cp include/parvts.h "$out/"
 }
 
@@ -298,6 +314,7 @@ verb_test() {
     want_plot_libraries
     want_nvrtc
     want_browser
+    want_nsys
     [ -z "$build" ] || dotnet_build "$solution"
     [ -z "$build" ] || want_native
 
@@ -409,16 +426,9 @@ verb_mutants() {
 
 verb_pack() {
     need_dotnet
-    local version name
-    version=$(sed -n 's:.*<Version>\(.*\)</Version>.*:\1:p' Directory.Build.props)
-    name="parvts-$version"
-    rm -rf "artifacts/$name" "artifacts/$name.tar.gz"
-    dotnet publish src/ParVts.Runner -c "$configuration" -v quiet -nologo -p:RestoreLockedMode=true -o "artifacts/$name" >&2
-    cp LICENSE README.md "artifacts/$name/"
-    # The same tree gives the same bytes.
-    tar -C artifacts --sort=name --owner=0 --group=0 --numeric-owner --mtime='2026-01-01 00:00Z' -cf - "$name" |
-        gzip -9n >"artifacts/$name.tar.gz"
-    (cd artifacts && sha256sum "$name.tar.gz" | tee SHA256SUMS)
+    { command -v cc && command -v dpkg-deb && python3 -c 'import json, xml.etree' && [ -e /usr/include/zlib.h ]; } >/dev/null 2>&1 ||
+        apt_install gcc libc6-dev zlib1g-dev dpkg python3 || die "pack: it needs a C compiler, zlib's headers, dpkg-deb and python3"
+    exec tools/pack/make.sh "$@"
 }
 
 verb_gpu-bundle() {
@@ -430,7 +440,7 @@ verb_gpu-bundle() {
 
 verb_clean() {
     rm -rf artifacts out TestResults
-    find src tests tools -type d \( -name bin -o -name obj -o -name TestResults -o -name __pycache__ \) -prune -exec rm -rf {} +
+    find src tests tools examples -type d \( -name bin -o -name obj -o -name TestResults -o -name __pycache__ \) -prune -exec rm -rf {} +
 }
 
 verb=${1:-help}

@@ -9,11 +9,11 @@ namespace ParVts.Native;
 internal static unsafe class HostCallbacks
 {
     /// <summary>pv_text_callback: true cancels.</summary>
-    public static Func<string, bool>? OfText(delegate* unmanaged[Cdecl]<void*, byte*, nuint, int> callback, void* user)
+    public static Func<string, CancellationToken, bool>? OfText(delegate* unmanaged[Cdecl]<void*, byte*, nuint, int> callback, void* user)
     {
         return callback == null ? null : Hand;
 
-        bool Hand(string piece)
+        bool Hand(string piece, CancellationToken stop)
         {
             byte[] bytes = Encoding.UTF8.GetBytes(piece + '\0');
             fixed (byte* text = bytes)

@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef pv_status (*get_api_function)(uint32_t version, const pv_api **api, pv_error *error);
@@ -49,14 +50,16 @@ __attribute__((visibility("default"))) pv_status parvts_get_api(uint32_t version
     if (error != NULL && error->struct_size < sizeof(pv_error))
         return PV_INVALID_ARGUMENT;
     if (get == NULL) {
-        char path[PATH_MAX];
+        char path[PATH_MAX], own[PATH_MAX];
         Dl_info here;
         const char *build = build_for_this_processor();
         if (dladdr((const void *)(uintptr_t)&parvts_get_api, &here) == 0 || here.dli_fname == NULL)
             return fail(error, "the library cannot tell where it lies", "", "load it by its full path");
-        const char *slash = strrchr(here.dli_fname, '/');
-        int folder = slash == NULL ? 0 : (int)(slash - here.dli_fname + 1);
-        if (snprintf(path, sizeof path, "%.*slibparvts-%s.so", folder, here.dli_fname, build) >= (int)sizeof path)
+        /* It is found under names that are links (libparvts.so, the system's folder of libraries); the builds lie beside the file. */
+        const char *file = realpath(here.dli_fname, own) == NULL ? here.dli_fname : own;
+        const char *slash = strrchr(file, '/');
+        int folder = slash == NULL ? 0 : (int)(slash - file + 1);
+        if (snprintf(path, sizeof path, "%.*slibparvts-%s.so", folder, file, build) >= (int)sizeof path)
             return fail(error, "the library's path is too long", "", "install it elsewhere");
 
         /* The runtime inside cannot be unloaded. */

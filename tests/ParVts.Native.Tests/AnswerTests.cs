@@ -108,6 +108,25 @@ public sealed unsafe class AnswerTests
         Close(session, prompt);
     }
 
+    // The run waits for somebody to pull; whoever closes the session must not wait for that.
+    [Test]
+    public void ASessionClosesWhileItsStreamIsFull()
+    {
+        ulong session = Host.OpenSession(_engine);
+        ulong prompt = Host.Ask(_engine);
+        ulong stream = OpenStream(session, prompt, 1500);
+        ErrorInfo error = Host.Error();
+        byte* room = stackalloc byte[256];
+        nuint count;
+        Host.Ok(Host.Api->StreamNext(stream, room, 256, &count, &error), error);
+        Thread.Sleep(300);
+        Task<int> closing = Task.Run(() => Host.Api->SessionClose(session, null));
+        Assert.That(closing.Wait(TimeSpan.FromSeconds(20)), "closing waits for a reader who does not come");
+        Assert.That((Status)closing.Result, Is.EqualTo(Status.Ok));
+        Host.Ok(Host.Api->StreamClose(stream, &error), error);
+        Host.Ok(Host.Api->PromptClose(prompt, &error), error);
+    }
+
     [Test]
     public void CancellingFromAnotherThreadEndsTheAnswerAndLeavesTheSessionUsable()
     {

@@ -84,6 +84,53 @@ public sealed class ClientTests
         Assert.That(run.Output.Trim(), Is.EqualTo(expected), "as doctor says it");
     }
 
+    [Test]
+    public void PythonReachesTheLowLevel()
+    {
+        const string python = """
+            import json, os, sys, tempfile
+            sys.path.insert(0, sys.argv[1])
+            import parvts
+            with parvts.Library(sys.argv[2]) as library, library.open(sys.argv[3]) as engine:
+                image = engine.image(sys.argv[4])
+                prompt = engine.prompt("what color is the circle?", image)
+                with engine.session() as session, engine.session() as other:
+                    for one in (session, other):
+                        one.keep([3, 70, 71, 143], 2)
+                    result = session.generate(prompt, max_tokens=4, log_probabilities=1, hidden_layer=[1, 2])
+                    file = os.path.join(tempfile.mkdtemp(), "session.safetensors")
+                    session.save(file)
+                    other.restore(file)
+                    os.remove(file)
+                    made = engine.embeddings([0.25] * 2 * engine.info["hidden"])
+                    print(json.dumps({
+                        "tokens": result.tokens, "log_probabilities": [float(x) for x in result.log_probabilities],
+                        "rows": [len(result.hidden(layer)) // engine.info["hidden"] for layer in (1, 2)],
+                        "kv": session.kv_lengths, "restored": other.kv_lengths,
+                        "embedded": len(engine.prompt("what?", made).tokens) - len(engine.prompt("what?").tokens)}))
+            """;
+        Finished run = Python("-c", python, Source("python"), NativeLibraryFiles.Library, Host.Model, Host.Picture);
+        Assert.That(run.Code, Is.Zero, run.Errors);
+        using JsonDocument told = JsonDocument.Parse(run.Output);
+        using var engine = Engine.Generation.Engine.Open(Host.Model);
+        using Session session = engine.CreateSession("keep:layer=2,tokens=3/70/71/143");
+        GenerationResult expected = session.Generate(
+            engine.CreatePrompt(
+                [new ChatMessage("user", [ChatPart.Image, ChatPart.OfText(Question)])], [engine.PrepareImage(ImageDecoder.Load(Host.Picture))]),
+            new GenerationOptions { MaxTokens = 4, LogProbabilities = 1, HiddenLayers = [1, 2] });
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(Numbers("tokens"), Is.EqualTo(expected.Tokens));
+            Assert.That(told.RootElement.GetProperty("log_probabilities").EnumerateArray().Select(one => one.GetSingle()), Is.EqualTo(expected.LogProbabilities!.Chosen.ToArray()));
+            Assert.That(Numbers("rows"), Is.EqualTo(expected.HiddenRows.Select(rows => rows.Tokens.Count)));
+            Assert.That(Numbers("kv"), Is.EqualTo(session.KeyValueLengths()));
+            Assert.That(Numbers("restored"), Is.EqualTo(session.KeyValueLengths()));
+            Assert.That(told.RootElement.GetProperty("embedded").GetInt32(), Is.GreaterThanOrEqualTo(2));
+        }
+
+        IEnumerable<int> Numbers(string name) => told.RootElement.GetProperty(name).EnumerateArray().Select(one => one.GetInt32());
+    }
+
     // Every function by name and in order: the file that Python hosts copy cannot drift from the header.
     [Test]
     public void PythonsTableIsTheHeaders()

@@ -61,7 +61,7 @@ public sealed partial class Session : IDisposable
     /// <summary>Tokens that the cache stands for; a layer may hold fewer rows.</summary>
     public int CachedTokens => _cachedIds.Count;
 
-    /// <summary>Bytes of the KV store's pages that hold rows now.</summary>
+    /// <summary>Bytes of the KV store's pages that hold rows now. Any thread; while an answer is made, a moment's value.</summary>
     public long KeyValueBytes => _run.Kv.UsedBytes;
 
     /// <summary>How often each kernel was launched for this session so far; empty on the CPU.</summary>
@@ -149,7 +149,23 @@ public sealed partial class Session : IDisposable
     /// <exception cref="RequestException">The prompt is beyond the context, or the options are out of range.</exception>
     /// <exception cref="InsufficientMemoryException">The run does not fit the memory cap.</exception>
     public GenerationResult Generate(
-        Prompt prompt, GenerationOptions? options = null, TextSink? onText = null, CancellationToken cancellation = default)
+        Prompt prompt, GenerationOptions? options = null, TextSink? onText = null, CancellationToken cancellation = default) =>
+        Answer(prompt, options, onText is null ? null : _ => onText, cancellation);
+
+    /// <summary>Answers a prompt on a thread of its own, for <c>await foreach</c>.</summary>
+    /// <param name="prompt">The whole conversation.</param>
+    /// <param name="options">Sampling and limits; greedy where not given.</param>
+    /// <param name="cancellation">Ends the answer; looked at between tokens, and between the layers of the prefill.</param>
+    /// <returns>The answer's pieces; its errors, which are those of <see cref="Generate"/>, come with them.</returns>
+    public AnswerStream StreamAsync(Prompt prompt, GenerationOptions? options = null, CancellationToken cancellation = default)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        return new AnswerStream(this, prompt, options, cancellation);
+    }
+
+    // A sink that waits is told by what it has to end: cancellation, deadline, disposal.
+    internal GenerationResult Answer(
+        Prompt prompt, GenerationOptions? options, Func<CancellationToken, TextSink>? onText, CancellationToken cancellation)
     {
         options ??= new GenerationOptions();
         options.Validate(_engine.Config.Text.Layers, _logits.Length);
@@ -157,7 +173,7 @@ public sealed partial class Session : IDisposable
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation, _disposal.Token);
         if (options.Deadline is TimeSpan deadline)
             stop.CancelAfter(deadline);
-        return Run(prompt, options, onText, stop.Token);
+        return Run(prompt, options, onText?.Invoke(stop.Token), stop.Token);
     }
 
     /// <inheritdoc/>

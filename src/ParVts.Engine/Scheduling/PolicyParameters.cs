@@ -14,11 +14,13 @@ public sealed class PolicyParameters
 {
     private readonly PolicyInfo _info;
     private readonly Dictionary<string, string> _values;
+    private readonly bool _files;
 
-    internal PolicyParameters(PolicyInfo info, Dictionary<string, string> values)
+    internal PolicyParameters(PolicyInfo info, Dictionary<string, string> values, bool files)
     {
         _info = info;
         _values = values;
+        _files = files;
     }
 
     /// <summary>True where the string names the parameter.</summary>
@@ -27,6 +29,15 @@ public sealed class PolicyParameters
     /// <summary>The parameter as it was written, or its default.</summary>
     public string Text(string name) =>
         _values.TryGetValue(name, out string? value) ? value : _info.Parameters.First(p => p.Name == name).Default;
+
+    /// <summary>The name of a file; empty for none.</summary>
+    /// <exception cref="PolicyException">The policy string may not name files.</exception>
+    public string File(string name) => RequireFile(name, Text(name));
+
+    /// <summary>Refuses a file's name where the policy string may not name files.</summary>
+    internal string RequireFile(string name, string file) => _files || file.Length == 0
+        ? file
+        : throw new PolicyException($"policy '{_info.Name}': {name}={Text(name)} names a file, which is not allowed here");
 
     /// <summary>A whole number of at least <paramref name="minimum"/>.</summary>
     public int Integer(string name, int minimum) =>

@@ -67,16 +67,23 @@ public static class PolicyRegistry
             $"there is no policy '{name}'; there are: {string.Join(", ", All.Select(info => info.Name))}");
 
     /// <summary>Makes a policy from its string. It still has to be bound to a model (<see cref="VisualTokenPolicy.Bind"/>).</summary>
+    /// <param name="policy">The policy string.</param>
+    /// <param name="files">
+    /// False where the string comes from somebody who may not read this machine's files, as a server's client: one that names a file is
+    /// refused, and nothing is opened.
+    /// </param>
     /// <exception cref="PolicyException">An unknown name or parameter, or a value that is not allowed.</exception>
     /// <exception cref="ModelFormatException">A policy file is missing or not JSON.</exception>
-    public static VisualTokenPolicy Create(string policy)
+    public static VisualTokenPolicy Create(string policy, bool files = true)
     {
+        if (policy.StartsWith('@') && !files)
+            throw new PolicyException("a policy file is not allowed here; write its policy string instead");
         if (policy.StartsWith('@') && policy.Contains('+', StringComparison.Ordinal) && !File.Exists(policy[1..]))
             throw new PolicyException($"'{policy}': a policy file cannot be stacked with others; write its policy string instead");
         if (policy.StartsWith('@'))
             return Create(PolicyFile.Read(policy[1..]).Policy);
         string[] parts = policy.Split('+', StringSplitOptions.TrimEntries);
-        VisualTokenPolicy[] policies = [.. parts.Select(CreateOne)];
+        VisualTokenPolicy[] policies = [.. parts.Select(part => CreateOne(part, files))];
         return policies.Length == 1 ? policies[0] : new PolicyStack(policies);
     }
 
@@ -119,17 +126,17 @@ public static class PolicyRegistry
         return Parse(info, written).Keys.Any(parameters.IsGiven) ? null : $"{policy}{(policy.Contains(':', StringComparison.Ordinal) ? ',' : ':')}{written}";
     }
 
-    private static VisualTokenPolicy CreateOne(string policy)
+    private static VisualTokenPolicy CreateOne(string policy, bool files)
     {
-        (PolicyInfo info, PolicyParameters parameters) = Read(policy);
+        (PolicyInfo info, PolicyParameters parameters) = Read(policy, files);
         return info.Create(parameters);
     }
 
-    private static (PolicyInfo Info, PolicyParameters Parameters) Read(string policy)
+    private static (PolicyInfo Info, PolicyParameters Parameters) Read(string policy, bool files = true)
     {
         int colon = policy.IndexOf(':');
         PolicyInfo info = Find((colon < 0 ? policy : policy[..colon]).Trim());
-        return (info, new PolicyParameters(info, colon < 0 ? [] : Parse(info, policy[(colon + 1)..])));
+        return (info, new PolicyParameters(info, colon < 0 ? [] : Parse(info, policy[(colon + 1)..]), files));
     }
 
     private static Dictionary<string, string> Parse(PolicyInfo info, string parameters)

@@ -8,6 +8,7 @@ namespace ParVts.Native.Items;
 internal sealed class SessionItem(Session session) : IHandled
 {
     private readonly Lock _gate = new();
+    private readonly CancellationTokenSource _closing = new();
     private CancellationTokenSource? _running;
 
     public static HandleKind Kind => HandleKind.Session;
@@ -15,12 +16,12 @@ internal sealed class SessionItem(Session session) : IHandled
     /// <summary>Answers a prompt.</summary>
     /// <param name="prompt">The prompt.</param>
     /// <param name="options">How.</param>
-    /// <param name="onText">Receives the pieces; true cancels.</param>
-    public ResultItem Generate(Prompt prompt, GenerationOptions options, Func<string, bool>? onText) => Use(stop =>
+    /// <param name="onText">Receives the pieces, and what says that nobody wants more of them; true cancels.</param>
+    public ResultItem Generate(Prompt prompt, GenerationOptions options, Func<string, CancellationToken, bool>? onText) => Use(stop =>
     {
         TextSink? sink = onText is null ? null : piece =>
         {
-            if (onText(new string(piece)))
+            if (onText(new string(piece), stop.Token))
                 stop.Cancel();
         };
         GenerationResult result = session.Generate(prompt, options, sink, stop.Token);
@@ -44,11 +45,16 @@ internal sealed class SessionItem(Session session) : IHandled
             _running?.Cancel();
     }
 
-    public void Dispose() => session.Dispose();
+    // Whoever waits in the middle of an answer is woken first: the session waits for that answer's end.
+    public void Dispose()
+    {
+        _closing.Cancel();
+        session.Dispose();
+    }
 
     private T Use<T>(Func<CancellationTokenSource, T> use)
     {
-        using var stop = new CancellationTokenSource();
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(_closing.Token);
         lock (_gate)
         {
             if (_running is not null)

@@ -107,17 +107,24 @@ internal sealed class StreamItem : IHandled
         }
     }
 
-    // True where nobody will pull any more.
-    private bool Offer(string piece)
+    // True where nobody will pull any more. Waits for room no longer than the session goes on.
+    private bool Offer(string piece, CancellationToken stop)
     {
+        using CancellationTokenRegistration wake = stop.UnsafeRegister(static item => ((StreamItem)item!).Wake(), this);
         lock (_gate)
         {
-            while (_pieces.Count >= Ahead && !_closed)
+            while (_pieces.Count >= Ahead && !_closed && !stop.IsCancellationRequested)
                 Monitor.Wait(_gate);
             if (!_closed)
                 _pieces.Enqueue(piece);
             Monitor.PulseAll(_gate);
             return _closed;
         }
+    }
+
+    private void Wake()
+    {
+        lock (_gate)
+            Monitor.PulseAll(_gate);
     }
 }

@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using ParVts.Cuda;
 using ParVts.Cuda.Compilation;
 using ParVts.Cuda.Native;
+using ParVts.Engine.Compute.Cpu;
 using ParVts.Engine.Imaging;
 using ParVts.Runner.Options;
 using ParVts.Runner.Output;

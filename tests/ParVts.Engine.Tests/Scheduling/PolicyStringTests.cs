@@ -56,6 +56,30 @@ public class PolicyStringTests
         Assert.That(again.Name, Is.EqualTo(name), "the name makes it again");
     }
 
+    // Strings from elsewhere, a server's clients for one: nothing of theirs is opened.
+    [TestCase("@{0}")]
+    [TestCase("@{0}+vtw")]
+    [TestCase("yopo:heads={0}")]
+    [TestCase("vtw:layer=3 + yopo:heads={0}")]
+    [TestCase("dyvte:routers={0}")]
+    [TestCase("covipal:scorer={0}")]
+    [TestCase("keep:tokens=@{0}")]
+    [TestCase("keep:tokens=@")]
+    public void A_string_that_may_not_name_files_names_none(string policy)
+    {
+        string file = Path.Combine(Path.GetTempPath(), Path.GetRandomFileName());
+        policy = policy.Replace("{0}", file);
+        Assert.That(() => PolicyRegistry.Create(policy, files: false), Throws.TypeOf<PolicyException>().With.Message.Contains("not allowed here"));
+        Assert.That(() => PolicyRegistry.Create(policy).Bind(s_model), Throws.InstanceOf<ParVtsException>().With.Message.Not.Contains("not allowed here"));
+    }
+
+    [TestCase("dense")]
+    [TestCase("yopo")]
+    [TestCase("keep:tokens=0-3")]
+    [TestCase("parvts:keep=36+vtw:layer=20")]
+    public void A_string_without_files_is_taken_from_anybody(string policy) =>
+        Assert.That(() => PolicyRegistry.Create(policy, files: false).Bind(s_model), Throws.Nothing);
+
     [TestCase(32, "migrate=3", "layer=3", "layer=16")]
     [TestCase(22, "migrate=2", "layer=2", "layer=11")]
     [TestCase(8, "migrate=1", "layer=1", "layer=4")]

@@ -17,7 +17,7 @@ internal sealed class CoViPalPolicy : VisualTokenPolicy
 
     private CoViPalPolicy(PolicyParameters parameters)
     {
-        _file = parameters.Text("scorer");
+        _file = parameters.File("scorer");
         _keep = parameters.Budget("keep");
     }
 

@@ -20,7 +20,7 @@ internal sealed class DyVtePolicy : VisualTokenPolicy
 
     private DyVtePolicy(PolicyParameters parameters)
     {
-        _file = parameters.Text("routers");
+        _file = parameters.File("routers");
         _thresholdText = parameters.Text("threshold");
         double threshold = parameters.Number("threshold", 0, 1);
 

@@ -37,7 +37,7 @@ internal static class TokenList
     {
         string text = parameters.Text(name);
         if (text.StartsWith('@'))
-            return Order(Read(text[1..]));
+            return Order(Read(parameters.RequireFile(name, text)[1..]));
         var tokens = new List<int>();
         foreach (string part in text.Length == 0 ? [] : text.Split('/'))
         {

@@ -23,7 +23,7 @@ internal sealed class YopoPolicy : VisualTokenPolicy
         _window = parameters.Integer("window", 1);
         _mlp = parameters.Integer("mlp", 1);
         _mask = parameters.Choice("tail", "drop", "mask") == "mask";
-        _file = parameters.Text("heads");
+        _file = parameters.File("heads");
         if (_window % 2 == 0)
             throw parameters.Refuse("window");
     }
