@@ -151,6 +151,7 @@ public sealed unsafe partial class BadArgumentTests
         {
             ("pv_error*", _) => (nint)error,
             ("pv_options", _) when !function.Name.StartsWith("options_", StringComparison.Ordinal) => 0,
+            ("pv_session", _) when function.Name == "stream_open" => (nint)Host.OpenSession(_handles["pv_engine"]), // which is busy afterwards
             ("pv_prompt", _) when function.Name == "prompt_set_tokens" => (nint)EmptyPrompt(),
             ("pv_options", _) when function.Name == "options_set_real" => (nint)Host.Options("generation"),
             ("double", _) => (nint)BitConverter.DoubleToInt64Bits(0.5),
