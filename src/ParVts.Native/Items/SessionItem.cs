@@ -66,6 +66,11 @@ internal sealed class SessionItem(Session session) : IHandled
         {
             return use(stop);
         }
+        catch (InvalidOperationException) when (_closing.IsCancellationRequested)
+        {
+            // Whoever closes the session came first, and has not gone yet.
+            throw new ObjectDisposedException(nameof(Session));
+        }
         finally
         {
             lock (_gate)
