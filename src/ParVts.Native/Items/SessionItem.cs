@@ -66,10 +66,10 @@ internal sealed class SessionItem(Session session) : IHandled
         {
             return use(stop);
         }
-        catch (InvalidOperationException) when (_closing.IsCancellationRequested)
+        catch (InvalidOperationException taken) when (_closing.IsCancellationRequested)
         {
             // Whoever closes the session came first, and has not gone yet.
-            throw new ObjectDisposedException(nameof(Session));
+            throw new ObjectDisposedException("the session is being closed", taken);
         }
         finally
         {
