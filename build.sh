@@ -155,6 +155,7 @@ want_native() {
     [ -e /usr/include/zlib.h ] || packages+=(zlib1g-dev)
     command -v python3 >/dev/null || packages+=(python3)
     command -v pkg-config >/dev/null || packages+=(pkg-config)
+    command -v valgrind >/dev/null || packages+=(valgrind)
     [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}" || { say "going on without the C library"; return 0; }
     verb_native || say "going on without the C library"
 }

@@ -146,10 +146,31 @@ internal sealed unsafe class KernelData : IDisposable
         };
         var work = new HostWork
         {
-            Rows = _rows, Keys = _keys, Heads = _heads, KvHeads = _kvHeads, HeadDim = _headDim, Type = 3, Probed = s_probed.Length, Pairs = s_first.Length,
-            Scale = Scale, Q = Pin(_q), K = Pin(Narrow(_k)), V = Pin(Narrow(_v)), Plan = (nint)(&plan), ProbedRows = Pin(s_probed), First = Pin(s_first), Second = Pin(s_second),
-            Output = Pin(results["output"]), LogSumExp = Pin(results["log_sum_exp"]), Probe = Pin(results["probe"]), PreProbe = Pin(results["pre_probe"]),
-            Sums = Pin(results["sums"]), Squares = Pin(results["squares"]), Decode = Pin(results["decode"]), Weights = Pin(results["weights"]), Fused = Pin(results["fused"]),
+            Rows = _rows,
+            Keys = _keys,
+            Heads = _heads,
+            KvHeads = _kvHeads,
+            HeadDim = _headDim,
+            Type = 3,
+            Probed = s_probed.Length,
+            Pairs = s_first.Length,
+            Scale = Scale,
+            Q = Pin(_q),
+            K = Pin(Narrow(_k)),
+            V = Pin(Narrow(_v)),
+            Plan = (nint)(&plan),
+            ProbedRows = Pin(s_probed),
+            First = Pin(s_first),
+            Second = Pin(s_second),
+            Output = Pin(results["output"]),
+            LogSumExp = Pin(results["log_sum_exp"]),
+            Probe = Pin(results["probe"]),
+            PreProbe = Pin(results["pre_probe"]),
+            Sums = Pin(results["sums"]),
+            Squares = Pin(results["squares"]),
+            Decode = Pin(results["decode"]),
+            Weights = Pin(results["weights"]),
+            Fused = Pin(results["fused"]),
         };
         nint library = NativeLibrary.Load(NativeLibraryFiles.CompileShared("kernel_host"));
         try

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using ParVts.Engine.Formats;
 
 namespace ParVts.Engine.Compute;
@@ -22,13 +23,17 @@ public readonly record struct Tensor(nint Address, TensorType Type, int Rows, in
     public bool IsEmpty => Address == 0;
 
     /// <summary>Bytes of one element.</summary>
-    public int ElementBytes => Type switch
+    public int ElementBytes
     {
-        TensorType.F32 or TensorType.I32 => 4,
-        TensorType.BF16 or TensorType.F16 => 2,
-        TensorType.F64 or TensorType.I64 => 8,
-        _ => throw new NotSupportedException($"no operation takes tensors of type {Type}"),
-    };
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => Type switch
+        {
+            TensorType.F32 or TensorType.I32 => 4,
+            TensorType.BF16 or TensorType.F16 => 2,
+            TensorType.F64 or TensorType.I64 => 8,
+            _ => throw NoElements(Type),
+        };
+    }
 
     /// <summary>Rows <paramref name="first"/> … <paramref name="first"/> + <paramref name="count"/> − 1.</summary>
     public Tensor Slice(int first, int count)
@@ -38,6 +43,8 @@ public readonly record struct Tensor(nint Address, TensorType Type, int Rows, in
         ArgumentOutOfRangeException.ThrowIfGreaterThan((long)first + count, Rows);
         return this with { Address = Address + (nint)((long)first * Stride * ElementBytes), Rows = count };
     }
+
+    private static NotSupportedException NoElements(TensorType type) => new($"no operation takes tensors of type {type}");
 
     internal unsafe float* Floats => (float*)Address;
 

@@ -182,6 +182,8 @@ internal static unsafe class Gemv
         return SimdMath.Sum(evens + odds) + Tail(x, row, whole, inner);
     }
 
+    // Inlined: a loop that hardly ever runs is not worth a call for every row.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static float Tail(float* x, ushort* row, int from, int to)
     {
         float sum = 0f;
