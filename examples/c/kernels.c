@@ -1,8 +1,8 @@
 /*
  * Attention over two parallel paths, as another runtime calls it: on its own pages, without a model (include/parvts.h, "Kernels").
  *
- *   cc -std=c11 -Iinclude examples/c/kernels.c -o kernels -Lartifacts/native -lparvts -lm -Wl,-rpath,"$PWD/artifacts/native"
- *   ./kernels
+ *   cc -std=c11 -Iinclude examples/c/kernels.c -o two-paths -Lartifacts/native -lparvts -lm -Wl,-rpath,"$PWD/artifacts/native"
+ *   ./two-paths
  *
  * It runs on the CPU, where memory is the host's and of float32. On a GPU the same calls take device pointers, 16-bit keys and values,
  * and the host's CUcontext and CUstream: kernels_open("cuda", context, stream, …).
