@@ -5,6 +5,7 @@ using System.Text.Json;
 using ParVts.Engine.Generation;
 using ParVts.Engine.Imaging;
 using ParVts.Engine.Text;
+using ParVts.Native.Items;
 
 namespace ParVts.Native.Tests;
 
@@ -95,13 +96,8 @@ public sealed unsafe class AnswerTests
     [Test]
     public void AStreamThatIsClosedEarlyStopsItsRun()
     {
-        ulong session = Host.OpenSession(_engine);
-        ulong prompt = Host.Ask(_engine);
-        ulong stream = OpenStream(session, prompt, 1500);
+        (ulong session, ulong prompt, ulong stream) = BeginLongAnswer();
         ErrorInfo error = Host.Error();
-        byte* room = stackalloc byte[256];
-        nuint count;
-        Host.Ok(Host.Api->StreamNext(stream, room, 256, &count, &error), error);
         Assert.That((Status)Host.Api->SessionReset(session, &error), Is.EqualTo(Status.Busy), "the run is under way");
         Host.Ok(Host.Api->StreamClose(stream, &error), error);
         Host.Ok(Host.Api->SessionReset(session, &error), error);
@@ -112,14 +108,9 @@ public sealed unsafe class AnswerTests
     [Test]
     public void ASessionClosesWhileItsStreamIsFull()
     {
-        ulong session = Host.OpenSession(_engine);
-        ulong prompt = Host.Ask(_engine);
-        ulong stream = OpenStream(session, prompt, 1500);
+        (ulong session, ulong prompt, ulong stream) = BeginLongAnswer();
         ErrorInfo error = Host.Error();
-        byte* room = stackalloc byte[256];
-        nuint count;
-        Host.Ok(Host.Api->StreamNext(stream, room, 256, &count, &error), error);
-        Thread.Sleep(300);
+        Assert.That(SpinWait.SpinUntil(() => Handles.Get<StreamItem>(stream).IsFull, TimeSpan.FromSeconds(60)), "nobody pulls");
         Task<int> closing = Task.Run(() => Host.Api->SessionClose(session, null));
         Assert.That(closing.Wait(TimeSpan.FromSeconds(20)), "closing waits for a reader who does not come");
         Assert.That((Status)closing.Result, Is.EqualTo(Status.Ok));
@@ -130,13 +121,8 @@ public sealed unsafe class AnswerTests
     [Test]
     public void CancellingFromAnotherThreadEndsTheAnswerAndLeavesTheSessionUsable()
     {
-        ulong session = Host.OpenSession(_engine);
-        ulong prompt = Host.Ask(_engine);
-        ulong stream = OpenStream(session, prompt, 1500);
+        (ulong session, ulong prompt, ulong stream) = BeginLongAnswer();
         ErrorInfo error = Host.Error();
-        byte* room = stackalloc byte[256];
-        nuint count;
-        Host.Ok(Host.Api->StreamNext(stream, room, 256, &count, &error), error);
         var other = new Thread(() =>
         {
             ErrorInfo own = Host.Error();
@@ -239,6 +225,19 @@ public sealed unsafe class AnswerTests
         handle.Free();
         Host.Ok(Host.Api->OptionsClose(options, &error), error);
         return result;
+    }
+
+    // A stream of an answer that goes on for long, whose first piece was pulled.
+    private (ulong Session, ulong Prompt, ulong Stream) BeginLongAnswer()
+    {
+        ulong session = Host.OpenSession(_engine);
+        ulong prompt = Host.Ask(_engine);
+        ulong stream = OpenStream(session, prompt, 1500);
+        ErrorInfo error = Host.Error();
+        byte* room = stackalloc byte[256];
+        nuint count;
+        Host.Ok(Host.Api->StreamNext(stream, room, 256, &count, &error), error);
+        return (session, prompt, stream);
     }
 
     private static ulong OpenStream(ulong session, ulong prompt, long tokens)

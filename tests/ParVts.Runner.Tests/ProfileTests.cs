@@ -187,9 +187,16 @@ internal static class Tools
     }
 
     /// <summary>Runs a program to its end.</summary>
-    public static Outcome Run(string program, IReadOnlyDictionary<string, string> environment, params string[] arguments)
+    public static Outcome Run(string program, IReadOnlyDictionary<string, string> environment, params string[] arguments) =>
+        RunIn(Environment.CurrentDirectory, program, environment, arguments);
+
+    /// <summary>The same in a folder.</summary>
+    public static Outcome RunIn(string folder, string program, IReadOnlyDictionary<string, string> environment, params string[] arguments)
     {
-        var start = new ProcessStartInfo(program, arguments) { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(program, arguments)
+        {
+            UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = folder,
+        };
         foreach ((string name, string value) in environment)
             start.Environment[name] = value;
         using Process process = Process.Start(start)!;

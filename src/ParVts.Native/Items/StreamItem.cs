@@ -30,6 +30,16 @@ internal sealed class StreamItem : IHandled
 
     public static HandleKind Kind => HandleKind.Stream;
 
+    /// <summary>The computation waits, or will with its next piece, for somebody to pull.</summary>
+    public bool IsFull
+    {
+        get
+        {
+            lock (_gate)
+                return _pieces.Count >= Ahead;
+        }
+    }
+
     /// <summary>The next piece, which stays the next until <see cref="Take"/>; empty at the end. Waits.</summary>
     public string Peek()
     {

@@ -1,5 +1,3 @@
-using System.Diagnostics;
-
 namespace ParVts.Runner.Tests.Documentation;
 
 /// <summary>
@@ -68,8 +66,6 @@ public sealed class DocumentationTests
     /// <summary>A folder in which a reader of the pages could stand.</summary>
     private sealed class Stage : IDisposable
     {
-        private const int TimeLimitMilliseconds = 300_000;
-
         // As in the README's first lines; verbs that a test cannot run inside itself must at least be there.
         private const string Script = """
             #!/usr/bin/env bash
@@ -158,29 +154,14 @@ public sealed class DocumentationTests
         }
 
         /// <summary>Runs a program to its end, in a folder whose own programs come first.</summary>
-        public static Outcome Run(string folder, string program, params string[] arguments)
-        {
-            var start = new ProcessStartInfo(program, arguments)
+        public static Outcome Run(string folder, string program, params string[] arguments) => Tools.RunIn(
+            folder,
+            program,
+            new Dictionary<string, string>
             {
-                UseShellExecute = false,
-                RedirectStandardOutput = true,
-                RedirectStandardError = true,
-                WorkingDirectory = folder,
-            };
-            start.Environment["PATH"] = Path.Combine(folder, "bin") + Path.PathSeparator + start.Environment["PATH"];
-            start.Environment["REPOSITORY"] = TestData.Root;
-            using Process process = Process.Start(start)!;
-            Task<string> errors = process.StandardError.ReadToEndAsync();
-            using var output = new MemoryStream();
-            Task copying = process.StandardOutput.BaseStream.CopyToAsync(output);
-            if (!process.WaitForExit(TimeLimitMilliseconds))
-            {
-                process.Kill(entireProcessTree: true);
-                Assert.Fail($"'{program}' did not end");
-            }
-
-            copying.Wait();
-            return new Outcome(process.ExitCode, output.ToArray(), errors.Result);
-        }
+                ["PATH"] = Path.Combine(folder, "bin") + Path.PathSeparator + Environment.GetEnvironmentVariable("PATH"),
+                ["REPOSITORY"] = TestData.Root,
+            },
+            arguments);
     }
 }
