@@ -77,11 +77,11 @@ public sealed class ServingTests
     [Test]
     public async Task AnAnswerThatTakesTooLongIsCutOff()
     {
-        // Eight at a time, so that a second is not enough on any machine.
+        // Eight at a time, so that a second is not enough on any machine; the stream begins alone, so that it does begin on a busy one.
         using var server = Server.Start("--workers", "8", "--deadline", "1");
+        using ServerStream stream = await server.Open(Demo.LongRequest(Long));
         Task<(HttpStatusCode Status, string Body, HttpResponseMessage Response)>[] plain =
             [.. Enumerable.Range(0, 7).Select(_ => server.Post(Demo.LongRequest(Long).ToJsonString()))];
-        using ServerStream stream = await server.Open(Demo.LongRequest(Long));
         StreamedAnswer cut = await stream.Read();
         Assert.That(cut.Done, Is.False);
         Assert.That(cut.Chunks[^1].GetProperty("error").GetProperty("code").GetString(), Is.EqualTo("deadline_exceeded"));
